@@ -1,0 +1,20 @@
+"""Which adapters there are. A name that is not here stops the start, not the first page."""
+
+from collections.abc import Callable, Iterable
+
+from knowngood.adapters.notify.log import LogNotifier
+from knowngood.core.errors import BadRequest
+from knowngood.ports import Notifier
+
+NOTIFIERS: dict[str, Callable[[], Notifier]] = {"log": LogNotifier}
+
+
+def notifiers(names: Iterable[str]) -> dict[str, Notifier]:
+    """The notifiers of these names. Raises BadRequest, listing those that are known."""
+    made: dict[str, Notifier] = {}
+    for name in names:
+        make = NOTIFIERS.get(name)
+        if make is None:
+            raise BadRequest(f"there is no notifier {name!r}", known=sorted(NOTIFIERS))
+        made[name] = make()
+    return made

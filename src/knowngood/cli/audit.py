@@ -1,0 +1,88 @@
+"""`knowngood audit`: what happened, who did it, and why."""
+
+import json
+from typing import Annotated, Any
+
+import typer
+
+from knowngood.cli.backend import Backend, connect
+from knowngood.cli.errors import Usage
+from knowngood.cli.names import prompt_of
+from knowngood.cli.options import DEFAULT_URL, Db, Json, Token, Url
+from knowngood.cli.output import heading, print_json, say, table, when
+
+SHOW = "show"
+
+
+def audit(
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="One prompt; or the word `show` before an ID.")
+    ] = "",
+    entry: Annotated[str, typer.Argument(metavar="ID", help="After `show`: the entry.")] = "",
+    env: Annotated[
+        str | None, typer.Option("--env", metavar="NAME", help="One environment; default: all.")
+    ] = None,
+    limit: Annotated[int, typer.Option("--limit", min=1, max=1000, help="How many lines.")] = 30,
+    after: Annotated[int, typer.Option("--after", min=0, help="Only lines after this id.")] = 0,
+    url: Url = DEFAULT_URL,
+    token: Token = "",
+    db: Db = None,
+    as_json: Json = False,
+) -> None:
+    """Show the history, newest line last.
+
+    `audit show ID` shows one line with the evidence that was frozen in it.
+    """
+    backend = connect(url, token, db=db)
+    if entry:
+        _show(backend, name, entry, as_json)
+        return
+    prompt = prompt_of(name) if name else None
+    answer = backend.get("/api/audit", environment=env, prompt=prompt, after=after, limit=limit)
+    if as_json:
+        print_json(answer)
+    elif not answer["entries"]:
+        say("nothing has happened here yet")
+    else:
+        titles = ("id", "at", "prompt", "env", "what", "by", "because")
+        table(titles, map(_cells, answer["entries"]))
+
+
+def _cells(line: dict[str, Any]) -> tuple[str, ...]:
+    return (
+        str(line["id"]),
+        when(line["at_ms"]),
+        line["prompt"],
+        line["environment"],
+        line["kind"],
+        line["actor"],
+        line["because"],
+    )
+
+
+def _show(backend: Backend, word: str, entry: str, as_json: bool) -> None:
+    if word != SHOW:
+        raise Usage(f"expected `audit {SHOW} {entry}` or `audit {word}`")
+    if not entry.isdigit():
+        raise Usage(f"{entry!r} is no id of an entry", next_step="`knowngood audit` lists them")
+    line = backend.get(f"/api/audit/{entry}")
+    if as_json:
+        print_json(line)
+        return
+    where = f" in {line['environment']}" if line["environment"] else ""  # a push is in none
+    say(heading(f"{line['id']}  {line['kind']}  {line['prompt']}{where}"))
+    say(f"  {when(line['at_ms'])} by {line['actor']}")
+    say(f"  {line['because']}")
+    say(f"  revision {line['revision']}, generation {line['generation']}")
+    if line["policy_revision"]:
+        say(f"  judged by the policy {line['policy_revision'][:12]}")
+    _print_detail(line["detail"])
+
+
+def _print_detail(detail: dict[str, Any]) -> None:
+    for finding in detail.get("findings", ()):
+        say(f"  {finding['verdict']}  {finding['trigger']}  {finding['words']}")
+    for key, value in detail.items():
+        if key not in ("findings", "windows", "now_ms"):
+            words = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+            say(f"  {key}: {words}")

@@ -1,0 +1,36 @@
+"""What a write says when it is done, or with --dry-run what it would do: one form for all verbs."""
+
+from typing import Any
+
+from rich.text import Text
+
+from knowngood.cli.output import print_json, say
+
+
+def print_change(answer: dict[str, Any], title: str, as_json: bool) -> None:
+    """Print the answer of every write but the rollback."""
+    if as_json:
+        print_json(answer)
+        return
+    if answer["dry_run"]:
+        print_would(title, answer["did"])
+    elif answer["outcome"] == "unchanged":
+        say(f"{title}: unchanged, it is so already")
+    else:
+        say(Text(f"{title}: done", style="bold green"))
+        if answer["from_route"] != answer["route"]:
+            say(f"  {answer['from_route']} -> {answer['route']}, generation {answer['generation']}")
+        say(f"  revision {answer['revision']}{_line(answer)}")
+
+
+def print_would(title: str, actions: list[str]) -> None:
+    """Print what a dry run found."""
+    say(Text(f"{title}: dry run, nothing was changed", style="bold yellow"))
+    for words in actions:
+        say(f"  would {words}")
+    if not actions:
+        say("  would change nothing: it is so already")
+
+
+def _line(answer: dict[str, Any]) -> str:
+    return f", audit entry {answer['id']}" if answer["id"] is not None else ""

@@ -1,0 +1,146 @@
+"""`knowngood explain`: what is seen of a prompt, what was decided, and what it waits on."""
+
+from typing import Any
+
+from rich.text import Text
+
+from knowngood.cli.backend import connect, segment
+from knowngood.cli.names import prompt_of
+from knowngood.cli.options import (
+    DEFAULT_ENVIRONMENT,
+    DEFAULT_URL,
+    Db,
+    Env,
+    Json,
+    Name,
+    PolicyFileOption,
+    Token,
+    Url,
+)
+from knowngood.cli.output import heading, print_json, say, styled, table, verdict, when
+
+VERDICTS = ("breach", "blind", "unsure", "clear")
+NO_BRAKE = "none: an automatic rollback would go ahead"
+
+
+def explain(
+    name: Name,
+    env: Env = DEFAULT_ENVIRONMENT,
+    url: Url = DEFAULT_URL,
+    token: Token = "",
+    db: Db = None,
+    policy: PolicyFileOption = None,
+    as_json: Json = False,
+) -> None:
+    """Show what is seen, decided and waited on.
+
+    Breaches come first, with their numbers; the ledger and the brakes come last.
+    """
+    prompt = prompt_of(name)
+    backend = connect(url, token, db=db, policy=policy)
+    answer = backend.get(f"/api/prompts/{segment(prompt)}/explain", environment=env)
+    if as_json:
+        print_json(answer)
+        return
+    _print_head(answer)
+    _print_sees(answer["sees"])
+    _print_decided(answer["decided"])
+    _print_waits(answer["waiting_on"])
+    _print_ledger(answer["state"]["ledger"])
+    _print_brakes(answer)
+
+
+def _print_head(answer: dict[str, Any]) -> None:
+    state, row = answer["state"], answer["row"]
+    say(heading(f"{answer['prompt']} in {answer['environment']}: {state['route']}"))
+    parts = [f"generation {state['generation']}", f"revision {state['revision']}"]
+    parts += [f"clients: {row['census']}", state["phase"]]
+    if row["baking"]:
+        parts.append(f"bake {row['baking']}")
+    say("  " + ", ".join(parts))
+    incident = state["incident"]
+    if incident:
+        said = f"incident {incident['id']}, {incident['severity']}, open for {incident['open_for']}"
+        say(Text(f"  {said}", style="bold red"))
+
+
+def _print_sees(findings: list[dict[str, Any]]) -> None:
+    _part("What it sees")
+    rank = {word: number for number, word in enumerate(VERDICTS)}
+    alike: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+    for finding in sorted(findings, key=lambda f: rank[f["verdict"]]):
+        alike.setdefault(_alike(finding), []).append(finding)
+    _rows(("", "", "", ""), [_seen(each) for each in alike.values()], "nothing: no trigger looks")
+
+
+def _alike(finding: dict[str, Any]) -> tuple[str, ...]:
+    """What makes two lines one: triggers that saw nothing and wait on the same."""
+    if finding["estimate"] is not None:
+        return finding["version"], finding["trigger"]
+    return finding["version"], finding["verdict"], _to(finding), ""
+
+
+def _seen(alike: list[dict[str, Any]]) -> tuple[Any, ...]:
+    first = alike[0]
+    if len(alike) == 1:
+        return verdict(first["verdict"]), first["version"], first["trigger"], _line(first)
+    names = ", ".join(finding["trigger"] for finding in alike)
+    said = f"nothing to judge yet{_to(first)}  ({names})"
+    return verdict(first["verdict"]), first["version"], f"{len(alike)} triggers", said
+
+
+def _line(finding: dict[str, Any]) -> str:
+    return f"{finding['words']}{_to(finding)}"
+
+
+def _to(finding: dict[str, Any]) -> str:
+    if finding["verdict"] == "breach":
+        return f"  -> {finding['response']} ({finding['severity']})"
+    if finding["waiting_on"]:
+        return f"  needs {finding['waiting_on'][0]['words']}"
+    return ""
+
+
+def _print_decided(decided: dict[str, Any]) -> None:
+    _part("What it decided")
+    say(f"  {decided['words']}")
+    for action in decided["actions"]:
+        say(f"  - {action['words']}")
+
+
+def _print_waits(waits: list[dict[str, Any]]) -> None:
+    _part("What it waits on")
+    for words in dict.fromkeys(wait["words"] for wait in waits):  # several triggers may wait alike
+        say(f"  {words}")
+    if not waits:
+        say("  nothing")
+
+
+def _print_ledger(ledger: list[dict[str, Any]]) -> None:
+    _part("Ledger")
+    rows = [
+        (line["version"], styled(line["standing"]), when(line["since_ms"]), line["because"])
+        for line in ledger
+    ]
+    _rows(("", "", "", ""), rows, "empty: nothing was ever routed here")
+
+
+def _print_brakes(answer: dict[str, Any]) -> None:
+    _part("Brakes")
+    brakes = answer["state"]["brakes"]
+    for held in brakes:
+        say(Text(f"  ! {held['kind']}: {held['words']}", style="yellow"))
+    if not brakes:
+        say(f"  {NO_BRAKE}")
+
+
+def _part(title: str) -> None:
+    say()
+    say(heading(title))
+
+
+def _rows(titles: tuple[str, ...], rows: list[Any], instead: str) -> None:
+    if rows:
+        table(titles, rows, indent=2)
+    else:
+        say(f"  {instead}")

@@ -1,0 +1,80 @@
+"""The options that verbs share, each said once."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+DEFAULT_URL = "http://127.0.0.1:8000"
+DEFAULT_ENVIRONMENT = "production"
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help="The prompt; `name:version` too.")]
+OptionalName = Annotated[str, typer.Argument(metavar="NAME", help="One prompt; default: all.")]
+OptionalVersion = Annotated[
+    str, typer.Argument(metavar="VERSION", help="The version, unless NAME names it already.")
+]
+Url = Annotated[
+    str, typer.Option("--url", envvar="KNOWNGOOD_URL", metavar="URL", help="The server.")
+]
+Token = Annotated[
+    str,
+    typer.Option(
+        "--token",
+        envvar="KNOWNGOOD_TOKEN",
+        metavar="TOKEN",
+        help="The server's token, if it asks for one.",
+        show_default=False,
+    ),
+]
+Env = Annotated[str, typer.Option("--env", metavar="NAME", help="The environment.")]
+As = Annotated[
+    str,
+    typer.Option(
+        "--as",
+        metavar="ACTOR",
+        help="Who acts; default: the user of the operating system.",
+        show_default=False,
+    ),
+]
+Because = Annotated[
+    str,
+    typer.Option("--because", metavar="TEXT", help="Why, for the audit log.", show_default=False),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print the answer as one JSON object.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would happen; change nothing.")]
+Override = Annotated[
+    list[str],
+    typer.Option(
+        "--override",
+        metavar="REFUSAL",
+        help="A refusal to step over, such as `quarantined`; may be repeated.",
+        show_default=False,
+    ),
+]
+Revision = Annotated[
+    int | None,
+    typer.Option(
+        "--revision",
+        metavar="N",
+        help="Refuse if the prompt has changed since this revision.",
+        show_default=False,
+    ),
+]
+Db = Annotated[
+    Path | None,
+    typer.Option(
+        "--db",
+        metavar="FILE",
+        help="Break glass: use this database file while the server is down.",
+        show_default=False,
+    ),
+]
+PolicyFileOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--policy",
+        metavar="FILE",
+        help="With --db: the policy to judge by; default: the built-in one.",
+        show_default=False,
+    ),
+]

@@ -1,0 +1,62 @@
+"""`knowngood serve`: run the server."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def serve(
+    db: Annotated[
+        str, typer.Option("--db", metavar="FILE", help="The database: a file or a PostgreSQL URL.")
+    ] = "knowngood.db",
+    host: Annotated[str, typer.Option("--host", help="The address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", help="The port to listen on.")] = 8000,
+    policy: Annotated[
+        Path | None,
+        typer.Option("--policy", metavar="FILE", help="The policy; default: the built-in one."),
+    ] = None,
+    token: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--token",
+            metavar="TOKEN",
+            help="Ask every client for this token, or `name:secret`; may be repeated. "
+            "Default: KNOWNGOOD_TOKEN, comma-separated.",
+            show_default=False,
+        ),
+    ] = None,
+    insecure_behind_proxy: Annotated[
+        bool,
+        typer.Option(
+            "--insecure-behind-proxy",
+            help="Listen for other machines without TLS, because a proxy in front speaks it.",
+        ),
+    ] = False,
+    allow_host: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--allow-host",
+            metavar="NAME",
+            help="Another name under which clients address this server; may be repeated.",
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
+    """Run the server and the engine that judges."""
+    from knowngood.server.app import run  # heavy: FastAPI and SQLAlchemy
+    from knowngood.server.settings import settings_from
+
+    run(
+        settings_from(
+            {
+                "db": db,
+                "host": host,
+                "port": port,
+                "policy": str(policy) if policy else None,
+                "tokens": token or [],
+                "allow_hosts": allow_host or [],
+                "insecure_behind_proxy": insecure_behind_proxy,
+            }
+        )
+    )

@@ -1,0 +1,105 @@
+"""The decision on one prompt: a pure function that only orders the steps.
+
+Laws, held by tests: deciding again after applying a decision changes nothing (fixpoint); unsure and
+blind never move a route; no brake and no hold stops a person's rollback.
+"""
+
+from knowngood.core.look import findings
+from knowngood.core.model import (
+    Action,
+    Confirming,
+    Decision,
+    Observed,
+    Record,
+    SetAutomation,
+    State,
+    Steady,
+    Verdict,
+    Verifying,
+    Wait,
+)
+from knowngood.core.rules import PromptPolicy
+from knowngood.core.steps.bake import bake
+from knowngood.core.steps.brakes import in_force
+from knowngood.core.steps.case import Case, Step
+from knowngood.core.steps.confirm import confirm
+from knowngood.core.steps.notice import alert, blindness
+from knowngood.core.steps.respond import respond, settle
+from knowngood.core.steps.verify import verify
+
+# The article's slowest allowed look is 30 s; ours is 5 s while anything happens (R6).
+BUSY_RECHECK_MS = 1_000
+ACTIVE_RECHECK_MS = 5_000
+IDLE_RECHECK_MS = 300_000
+
+
+def decide(state: State, observed: Observed, policy: PromptPolicy, now_ms: int) -> Decision:
+    """What to do about one prompt now, why, and what it waits on.
+
+    The first step that wants something done is done alone; the rest is looked at again on the state
+    that follows, so that no step acts on a state that another has just changed.
+    """
+    if state.route is None:
+        return Decision(waiting_on=(Wait("route"),), recheck_after_ms=IDLE_RECHECK_MS)
+    found = findings(state, observed, policy, now_ms)
+    case = Case(state, observed, policy, found, now_ms)
+    actions: tuple[Action, ...] = ()
+    fleet_actions: tuple[Action, ...] = ()
+    waiting: list[Wait] = []
+    for step in _steps(case):
+        waiting += step.waiting_on
+        if step.actions and not actions:
+            actions, fleet_actions = step.actions, step.fleet_actions
+    waiting += _evidence_waits(case)
+    return Decision(
+        actions=actions,
+        findings=found,
+        waiting_on=tuple(dict.fromkeys(waiting)),
+        fleet_actions=fleet_actions,
+        recheck_after_ms=BUSY_RECHECK_MS if actions else _recheck_ms(case),
+    )
+
+
+def _steps(case: Case) -> tuple[Step, ...]:
+    """The steps of the phase in force, protection first."""
+    match case.state.phase:
+        case Verifying() as phase:
+            return (verify(case, phase), blindness(case))
+        case Confirming() as phase:
+            return (confirm(case, phase), blindness(case))
+        case Steady():
+            return (
+                respond(case),
+                blindness(case),
+                _automation_ended(case),
+                settle(case),
+                alert(case),
+                bake(case),
+            )
+
+
+def _automation_ended(case: Case) -> Step:
+    hold = case.state.automation
+    if hold is None or in_force(hold, case.now_ms):
+        return Step()
+    because = f"the hold by {hold.actor} has ended: {hold.because}"
+    return Step((SetAutomation(None), Record("automation.on", because)))
+
+
+def _evidence_waits(case: Case) -> list[Wait]:
+    """What the unsure and blind triggers wait on, each said once."""
+    return [
+        wait
+        for f in case.findings
+        if f.verdict in (Verdict.UNSURE, Verdict.BLIND)
+        for wait in f.waiting_on
+    ]
+
+
+def _recheck_ms(case: Case) -> int:
+    state, route = case.state, case.state.route
+    assert route is not None
+    if not isinstance(state.phase, Steady):
+        return BUSY_RECHECK_MS
+    seen = any(case.observed.evidence(arm.version).buckets for arm in route.arms)
+    return ACTIVE_RECHECK_MS if seen or state.incident or state.told else IDLE_RECHECK_MS

@@ -1,0 +1,145 @@
+"""Every error a person can meet. The docstring of a class is its default message."""
+
+
+class KnowngoodError(Exception):
+    """Something is wrong with the request."""
+
+    code = "bad_request"
+
+    def __init__(
+        self, message: str = "", *, known: tuple[str, ...] | list[str] = (), next_step: str = ""
+    ) -> None:
+        """`message` says what was wrong, `known` lists what exists, `next_step` says what to do."""
+        self.message = message or (type(self).__doc__ or "")
+        self.known = list(known)
+        self.next_step = next_step
+        super().__init__(self.message)
+
+    def as_dict(self) -> dict[str, object]:
+        """The one error shape of the API: `{"error": {code, message, known, next}}`."""
+        return {
+            "error": {
+                "code": self.code,
+                "message": self.message,
+                "known": self.known,
+                "next": self.next_step,
+            }
+        }
+
+
+class BadRequest(KnowngoodError):
+    """The request cannot be understood."""
+
+    code = "bad_request"
+
+
+class BadPolicy(KnowngoodError):
+    """The policy is not valid."""
+
+    code = "bad_policy"
+
+
+class BadContent(KnowngoodError):
+    """The prompt's content is not valid."""
+
+    code = "bad_content"
+
+
+class Unauthorized(KnowngoodError):
+    """This server needs a token."""
+
+    code = "unauthorized"
+
+
+class Forbidden(KnowngoodError):
+    """This request is not allowed."""
+
+    code = "forbidden"
+
+
+class UnknownPrompt(KnowngoodError):
+    """There is no prompt of this name."""
+
+    code = "unknown_prompt"
+
+
+class UnknownVersion(KnowngoodError):
+    """The prompt has no version of this name."""
+
+    code = "unknown_version"
+
+
+class UnknownEnvironment(KnowngoodError):
+    """There is no environment of this name."""
+
+    code = "unknown_environment"
+
+
+class UnknownEntry(KnowngoodError):
+    """There is no entry with this id."""
+
+    code = "unknown_entry"
+
+
+class ContentConflict(KnowngoodError):
+    """A version of this name exists with other content; versions are immutable."""
+
+    code = "content_conflict"
+
+
+class StaleState(KnowngoodError):
+    """The prompt has changed since it was read."""
+
+    code = "stale_state"
+
+
+class NotKnownGood(KnowngoodError):
+    """The target was never known to be good."""
+
+    code = "not_known_good"
+
+
+class Quarantined(KnowngoodError):
+    """The version is quarantined: it was rolled back before."""
+
+    code = "quarantined"
+
+
+class NoTarget(KnowngoodError):
+    """There is no known-good version to go back to."""
+
+    code = "no_target"
+
+
+class NotConfirmed(KnowngoodError):
+    """Problem not confirmed: nothing is found wrong, so nothing was changed."""
+
+    code = "not_confirmed"
+
+
+class InProgress(KnowngoodError):
+    """Another change of this prompt is in progress."""
+
+    code = "in_progress"
+
+
+class NotRouted(KnowngoodError):
+    """The prompt has no route in this environment."""
+
+    code = "not_routed"
+
+
+class BadWeights(KnowngoodError):
+    """The weights of a route are not valid."""
+
+    code = "bad_weights"
+
+
+class StoreUnavailable(KnowngoodError):
+    """The database cannot be used."""
+
+    code = "store_unavailable"
+
+
+class NewerSchema(StoreUnavailable):
+    """The database was written by a newer knowngood."""

@@ -1,0 +1,134 @@
+"""What actions do to a state. Every store uses these same functions inside its transaction."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from knowngood.core.model import (
+    Action,
+    AuditEntry,
+    Change,
+    CountRollback,
+    Enter,
+    Entry,
+    Freeze,
+    MoveRoute,
+    Notify,
+    Outgoing,
+    Record,
+    Route,
+    SetAutomation,
+    SetIncident,
+    Stand,
+    Standing,
+    State,
+    Steady,
+    Told,
+)
+
+HOUR_MS = 3_600_000
+
+
+def evolve(state: State, change: Change, generation: int, now_ms: int) -> State:
+    """The state after `change`, one revision later.
+
+    `generation` is the environment's generation after the transaction; a moved route takes it.
+    """
+    for action in change.actions:
+        state = _step(state, action, change.actor, generation, now_ms)
+    return replace(state, revision=state.revision + 1)
+
+
+def moves_route(changes: Iterable[Change]) -> bool:
+    """Whether any of the changes moves a route, and the generation has to rise."""
+    return any(isinstance(a, MoveRoute) for change in changes for a in change.actions)
+
+
+def audit_entries(change: Change, after: State, generation: int, now_ms: int) -> list[AuditEntry]:
+    """The lines of history that a change writes, in order; `after` is the evolved state."""
+    return [
+        AuditEntry(
+            at_ms=now_ms,
+            environment=change.environment,
+            prompt=change.prompt,
+            kind=action.kind,
+            because=action.because,
+            actor=change.actor,
+            revision=after.revision,
+            generation=after.route.generation if after.route else generation,
+            policy_revision=change.policy_revision,
+            detail=action.detail,
+        )
+        for action in change.actions
+        if isinstance(action, Record)
+    ]
+
+
+def outgoing(change: Change, now_ms: int) -> list[Outgoing]:
+    """The messages that a change queues."""
+    return [
+        Outgoing(
+            key=action.key,
+            environment=change.environment,
+            prompt=change.prompt,
+            audience=action.audience,
+            severity=action.severity,
+            subject=action.subject,
+            body=action.body,
+            created_ms=now_ms,
+            next_try_ms=now_ms,
+        )
+        for action in change.actions
+        if isinstance(action, Notify)
+    ]
+
+
+def _step(state: State, action: Action, actor: str, generation: int, now_ms: int) -> State:
+    match action:
+        case MoveRoute(arms, salt):
+            return _move(state, Route(arms, salt, generation, now_ms), actor, now_ms)
+        case Stand(version, standing, because):
+            entry = state.entry(version) or Entry(version, standing, now_ms)
+            stood = replace(entry, standing=standing, since_ms=now_ms, because=because, actor=actor)
+            return _write(state, stood)
+        case Freeze(version, baseline):
+            left = state.entry(version)
+            return _write(state, replace(left, baseline=baseline)) if left else state
+        case Enter(phase):
+            return replace(state, phase=phase)
+        case SetIncident(incident):
+            opened = incident is not None and (
+                state.incident is None or state.incident.id != incident.id
+            )
+            count = state.incident_count + opened
+            return replace(state, incident=incident, incident_count=count)
+        case Told(notice, forget):
+            kept = tuple(n for n in state.told if n != notice)
+            return replace(state, told=kept if forget else (*kept, notice))
+        case SetAutomation(hold):
+            return replace(state, automation=hold)
+        case CountRollback():
+            recent = tuple(ms for ms in state.rollbacks_ms if ms > now_ms - HOUR_MS)
+            return replace(state, rollbacks_ms=(*recent, now_ms))
+        case Notify() | Record():
+            return state
+
+
+def _move(state: State, route: Route, actor: str, now_ms: int) -> State:
+    before = {arm.version for arm in state.route.arms} if state.route else set()
+    first = state.route is None and not any(e.routed_ms is not None for e in state.ledger)
+    for arm in route.arms:
+        if arm.version in before:
+            continue
+        entry = state.entry(arm.version)
+        if entry is None:
+            declared = first and arm == route.control
+            standing = Standing.GOOD if declared else Standing.CANDIDATE
+            because = "first version routed here: good as declared" if declared else "deployed"
+            entry = Entry(arm.version, standing, now_ms, because=because, actor=actor)
+        state = _write(state, replace(entry, routed_ms=now_ms))
+    return replace(state, route=route, phase=Steady(), told=(), incident_count=0)
+
+
+def _write(state: State, entry: Entry) -> State:
+    others = tuple(e for e in state.ledger if e.version != entry.version)
+    return replace(state, ledger=(*others, entry))

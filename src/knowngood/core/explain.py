@@ -1,0 +1,215 @@
+"""Findings, decisions and waits as sentences. CLI, pages, API and messages all use these words."""
+
+from collections.abc import Iterable
+
+from knowngood.core.measure import QUANTILES
+from knowngood.core.model import (
+    WHOLE_BP,
+    Comparison,
+    Confirming,
+    Decision,
+    Finding,
+    Phase,
+    Route,
+    Severity,
+    State,
+    Steady,
+    Verdict,
+    Verifying,
+    Wait,
+)
+
+METRIC_WORDS = {
+    "error_rate": "errors",
+    "refusal_rate": "refusals",
+    "latency_p50": "p50 latency",
+    "latency_p90": "p90 latency",
+    "latency_p99": "p99 latency",
+    "first_token_p99": "p99 time to first token",
+    "tokens_per_call": "tokens per call",
+    "cost_per_call": "cost per call",
+}
+
+
+def metric_words(metric: str) -> str:
+    """A metric's name as a person says it."""
+    return METRIC_WORDS.get(metric, metric.removeprefix("score.").removeprefix("counter."))
+
+
+def percent(fraction: float) -> str:
+    """0.112 -> `11.2%`; one decimal, two below one percent's tenth."""
+    value = 100 * fraction
+    return f"{value:.2f}%" if 0 < abs(value) < 0.1 else f"{value:.1f}%"
+
+
+def duration(ms: float) -> str:
+    """A time span in the two largest units: `27 s`, `4 min 10 s`, `1 h 5 min`, `2 d`."""
+    seconds = round(ms / 1000)
+    if seconds < 60:
+        return f"{seconds} s"
+    for big, small, names in ((60, 1, "min s"), (3600, 60, "h min"), (86400, 3600, "d h")):
+        if seconds < big * (60 if big == 60 else 24 if big == 3600 else 10**9):
+            first, second = names.split()
+            rest = seconds % big // small
+            return f"{seconds // big} {first}" + (f" {rest} {second}" if rest else "")
+    return f"{seconds} s"
+
+
+def amount(metric: str, value: float) -> str:
+    """A metric's value with its unit."""
+    if metric in QUANTILES:
+        return f"{value:.0f} ms" if value >= 10 else f"{value:.2f} ms"
+    if metric.endswith("_rate") or metric.startswith("counter."):
+        return percent(value)
+    if metric == "cost_per_call":
+        return f"${value:.6f}"
+    return f"{value:.1f}" if metric == "tokens_per_call" else f"{value:.3f}"
+
+
+def finding_words(finding: Finding) -> str:
+    """What a finding saw, in numbers: `errors 11.2% > 5.0% (35 of 312)`."""
+    name = metric_words(finding.metric)
+    if finding.verdict is Verdict.BLIND:
+        return f"{name}: blind, no reports"
+    if finding.estimate is None:
+        return f"{name}: nothing to judge yet"
+    seen = f"{name} {_compared(finding)}"
+    if finding.bad is not None:
+        return f"{seen} ({finding.bad} of {finding.n})"
+    return f"{seen} (n = {finding.n})"
+
+
+def _compared(finding: Finding) -> str:
+    assert finding.estimate is not None
+    value = amount(finding.metric, finding.estimate)
+    if finding.comparison is Comparison.ABOVE:
+        sign = ">" if finding.estimate > finding.limit else "<="
+        return f"{value} {sign} {amount(finding.metric, finding.limit)}"
+    if finding.comparison is Comparison.BELOW:
+        sign = "<" if finding.estimate < finding.limit else ">="
+        return f"{value} {sign} {amount(finding.metric, finding.limit)}"
+    if not finding.baseline:
+        return f"{value}, no baseline"
+    change = finding.estimate / finding.baseline - 1
+    word = "up" if change >= 0 else "down"
+    source = finding.baseline_source.replace("_", " ")
+    return (
+        f"{word} {percent(abs(change))} (limit {percent(finding.limit)}), "
+        f"{amount(finding.metric, finding.baseline)} -> {value}, against the {source}"
+    )
+
+
+def wait_words(wait: Wait) -> str:
+    """What is waited on, in a person's words."""
+    name = metric_words(wait.detail) if wait.detail else ""
+    have, need = _count(wait.have), _count(wait.need)
+    match wait.kind:
+        case "requests" | "labels" | "errors":
+            about = f" for {name}" if name and wait.kind != "errors" else ""
+            noun = wait.kind.removesuffix("s") if need - have == 1 else wait.kind
+            return f"{need - have} more {noun}{about} ({have} of {need})"
+        case "idle":
+            return "traffic: no calls in the window"
+        case "baseline":
+            return f"a baseline for {name}: neither a control nor the previous good version has one"
+        case "noise":
+            return f"more traffic: {name} has not moved further than noise does"
+        case "separable":
+            return (
+                f"about {need} labels a side: with {have} the change of {name} "
+                "is not separable from noise"
+            )
+        case "reports":
+            return "reports: every process that used to report is silent"
+        case _:
+            return _other_wait_words(wait, have, need)
+
+
+def _other_wait_words(wait: Wait, have: int, need: int) -> str:
+    detail = wait.detail
+    match wait.kind:
+        case "next_look":
+            return "the next look, to confirm the breach on newer data"
+        case "clients":
+            return f"processes that still run an older generation ({have} of {need}): {detail}"
+        case "census":
+            return f"any process to report: {detail}"
+        case "verify_requests":
+            return f"proof of recovery on the target: {have} calls so far, about {need} needed"
+        case "verify_limit":
+            return f"the target to be healthy: {detail}"
+        case "verify_metric":
+            return f"the target's {metric_words(detail)} to be back: not enough evidence yet"
+        case "bake_time":
+            return f"the bake: {duration(wait.need or 0)} left before {detail} can be good"
+        case "bake_evidence":
+            return f"calls to prove {detail} good: {have} so far, about {need} needed"
+        case "route":
+            return "a first `knowngood promote`: nothing is routed here"
+        case "operator":
+            return f"an operator: {detail}"
+        case "brake":
+            return f"a brake: {detail}"
+        case _:
+            return detail or wait.kind
+
+
+def _count(value: float | None) -> int:
+    return round(value or 0)
+
+
+def strongest(findings: Iterable[Finding]) -> list[Finding]:
+    """Breaches first, the most severe and the most strongly acted on before the others."""
+    verdicts, severities = list(Verdict), list(Severity)
+    return sorted(
+        findings,
+        key=lambda f: (verdicts.index(f.verdict), severities.index(f.severity)),
+    )
+
+
+def route_words(route: Route | None) -> str:
+    """`v1.9.0 95% + v2.0.0 5%`."""
+    if route is None:
+        return "no route"
+    return " + ".join(f"{a.version} {100 * a.weight_bp / WHOLE_BP:g}%" for a in route.arms)
+
+
+def phase_words(phase: Phase) -> str:
+    """What is under way."""
+    match phase:
+        case Steady():
+            return "steady"
+        case Confirming(trigger=trigger, version=version):
+            return f"confirming {trigger} on {version}"
+        case Verifying(from_version=old, to_version=new):
+            return f"verifying the rollback {old} -> {new}"
+
+
+def decision_words(state: State, decision: Decision) -> str:
+    """One sentence: what was decided, or why nothing."""
+    if not decision.findings:
+        return "Nothing to judge."
+    breaches = [f for f in decision.findings if f.verdict is Verdict.BREACH]
+    if isinstance(state.phase, Verifying):
+        return _as_sentence(phase_words(state.phase))
+    if isinstance(state.phase, Confirming):
+        held = next((w for w in decision.waiting_on if w.kind in ("brake", "operator")), None)
+        if held:
+            return f"Rollback held: waiting on {wait_words(held)}."
+        return _as_sentence(phase_words(state.phase))
+    if breaches:
+        worst = strongest(breaches)[0]
+        return f"Breach of {worst.trigger} on {worst.version}: {finding_words(worst)}."
+    blind = [f for f in decision.findings if f.verdict is Verdict.BLIND]
+    if blind:
+        return f"Blind on {blind[0].version}: no reports, so nothing is decided."
+    unsure = sum(f.verdict is Verdict.UNSURE for f in decision.findings)
+    if unsure == len(decision.findings):
+        return "Nothing: not enough evidence for any trigger yet."
+    more = f"; {unsure} of {len(decision.findings)} triggers are unsure" if unsure else ""
+    return f"Nothing: no trigger is breached{more}."
+
+
+def _as_sentence(words: str) -> str:
+    # Names keep their capitals, so this is not str.capitalize().
+    return f"{words[0].upper()}{words[1:]}."

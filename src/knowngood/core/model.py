@@ -1,0 +1,541 @@
+"""The nouns: what is known of prompts, versions, routes and policies, and what may be done to them.
+
+Everything is a frozen value. `State` is all that is remembered of one prompt in one environment;
+`Observed` is all that was seen of it; `Decision` is what to do about it, and why, or why nothing.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from knowngood.core.errors import BadWeights
+from knowngood.core.window import EMPTY, Bucket, Window, since
+
+WHOLE_BP = 10_000
+FLEET = "*"  # the prompt name of an environment's own state: brakes that hold for all its prompts
+
+
+class Verdict(StrEnum):
+    """What a trigger says of a version: never two values, always one of four."""
+
+    BREACH = "breach"
+    CLEAR = "clear"
+    UNSURE = "unsure"
+    BLIND = "blind"
+
+
+class Severity(StrEnum):
+    """How bad a breach of a trigger is, worst first."""
+
+    CRITICAL = "critical"
+    HIGH = "high"
+    MEDIUM = "medium"
+    LOW = "low"
+
+
+class Response(StrEnum):
+    """What a trigger asks for when it is breached, strongest first."""
+
+    ROLLBACK = "rollback"
+    ASK = "ask"
+    OBSERVE = "observe"
+    ALERT = "alert"
+
+
+class Method(StrEnum):
+    """How traffic moves in a rollback."""
+
+    INSTANT = "instant"
+    GRADUAL = "gradual"
+
+
+class Standing(StrEnum):
+    """What the ledger says of a version in an environment."""
+
+    CANDIDATE = "candidate"
+    GOOD = "good"
+    QUARANTINED = "quarantined"
+
+
+class Outcome(StrEnum):
+    """How an incident stands after its rollback."""
+
+    RECOVERED = "recovered"
+    NOT_RECOVERED = "not_recovered"
+    INCONCLUSIVE = "inconclusive"
+    RESOLVED = "resolved"  # the breach went away without a rollback
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One chat message of a prompt."""
+
+    role: str
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What a version consists of: a text or chat messages (exactly one), and its configuration."""
+
+    text: str | None = None
+    messages: tuple[Message, ...] | None = None
+    config: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """An immutable version of a prompt; `digest` is the sha256 of its canonical content."""
+
+    prompt: str
+    version: str
+    content: Content
+    digest: str
+    author: str
+    created_ms: int
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Arm:
+    """A version's share of the traffic, in basis points."""
+
+    version: str
+    weight_bp: int
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Who is served what: one arm, or a control (first) and a candidate (second).
+
+    The candidate owns the hash buckets from 0 upward, so raising its weight only ever adds units.
+    Raises BadWeights unless there are one or two different versions whose weights sum to 10,000.
+    """
+
+    arms: tuple[Arm, ...]
+    salt: str = ""
+    generation: int = 0
+    since_ms: int = 0
+
+    def __post_init__(self) -> None:
+        if not 1 <= len(self.arms) <= 2:
+            raise BadWeights(f"a route has one or two arms, got {len(self.arms)}")
+        if len({arm.version for arm in self.arms}) != len(self.arms):
+            raise BadWeights(f"both arms of the route are {self.arms[0].version}")
+        for arm in self.arms:
+            if not 0 < arm.weight_bp <= WHOLE_BP:
+                raise BadWeights(
+                    f"the weight of {arm.version} is {arm.weight_bp} bp; it must be 1 to 10000"
+                )
+        if (whole := sum(arm.weight_bp for arm in self.arms)) != WHOLE_BP:
+            raise BadWeights(f"the weights sum to {whole} basis points, not to 10000")
+
+    @property
+    def control(self) -> Arm:
+        """The arm that owns the upper buckets; the only arm of an unsplit route."""
+        return self.arms[0]
+
+    @property
+    def candidate(self) -> Arm | None:
+        """The arm under trial, if the route is split."""
+        return self.arms[1] if len(self.arms) == 2 else None
+
+    @property
+    def suspect(self) -> Arm:
+        """The arm that a rollback would take off the route: the candidate, else the only arm."""
+        return self.arms[-1]
+
+    def weight_bp(self, version: str) -> int:
+        """The share of `version`, 0 when it is not on the route."""
+        return next((arm.weight_bp for arm in self.arms if arm.version == version), 0)
+
+
+def whole(version: str) -> tuple[Arm, ...]:
+    """The arms of a route that serves one version to everybody."""
+    return (Arm(version, WHOLE_BP),)
+
+
+class Comparison(StrEnum):
+    """How a metric is held against its limit."""
+
+    ABOVE = "above"  # absolute: metric > limit
+    BELOW = "below"  # absolute: metric < limit
+    DROP = "drop"  # relative to the baseline b: (b - x) / b > limit
+    INCREASE = "increase"  # relative to the baseline b: (x - b) / b > limit
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreRange:
+    """The declared range of a score and which direction is better (`higher` or `lower`)."""
+
+    min: float
+    max: float
+    better: str = "higher"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A version's line in the ledger of one prompt and environment.
+
+    `baseline` is its healthy day, frozen when it last left the whole of the traffic.
+    """
+
+    version: str
+    standing: Standing
+    since_ms: int
+    routed_ms: int | None = None  # when it last came onto the route
+    because: str = ""
+    actor: str = ""
+    baseline: Window | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Steady:
+    """Nothing is under way."""
+
+
+@dataclass(frozen=True, slots=True)
+class Confirming:
+    """A rollback trigger was breached on data up to `seen_ms`; the next look must see it again."""
+
+    trigger: str
+    version: str
+    seen_ms: int
+    began_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Verifying:
+    """Traffic was switched at `began_ms`; recovery is not proven yet.
+
+    `triggers` are those that had breached; `attempt_count` rises each time the question of recovery
+    ended inconclusive and is asked again until `deadline_ms`.
+    """
+
+    from_version: str
+    to_version: str
+    triggers: tuple[str, ...]
+    began_ms: int
+    deadline_ms: int
+    by: str
+    automatic: bool
+    propagated_ms: int | None = None
+    attempt_count: int = 1
+
+
+Phase = Steady | Confirming | Verifying
+
+
+@dataclass(frozen=True, slots=True)
+class Incident:
+    """A breach that people are told of; one per prompt and generation at the highest severity.
+
+    The id is derived (`<environment>/<prompt>/g<generation>.<n>`), never random, so that two
+    engines name the same incident the same way.
+    """
+
+    id: str
+    version: str
+    generation: int
+    severity: Severity
+    response: Response
+    triggers: tuple[str, ...]
+    opened_ms: int
+    outcome: Outcome | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """Automation is off until `until_ms`, by a person's word."""
+
+    until_ms: int
+    because: str
+    actor: str
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """All that is remembered of one prompt in one environment. `revision` fences every change.
+
+    The prompt `*` is the environment itself: its `automation` holds for all prompts and its
+    `rollbacks_ms` are those of the whole fleet.
+    """
+
+    environment: str
+    prompt: str
+    revision: int = 0
+    route: Route | None = None
+    ledger: tuple[Entry, ...] = ()
+    phase: Phase = field(default_factory=Steady)
+    incident: Incident | None = None
+    incident_count: int = 0  # incidents opened in the route's generation
+    told: tuple[str, ...] = ()  # notices given since the route last moved
+    automation: Hold | None = None
+    rollbacks_ms: tuple[int, ...] = ()  # automatic rollbacks of the last hour
+
+    def entry(self, version: str) -> Entry | None:
+        """The version's line in the ledger, if it has one."""
+        return next((e for e in self.ledger if e.version == version), None)
+
+    def standing(self, version: str) -> Standing | None:
+        """What the ledger says of the version; None when it was never routed or vouched for."""
+        entry = self.entry(version)
+        return entry.standing if entry else None
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What was reported of one version: closed buckets in order, oldest first.
+
+    `lifetime` sums everything since the version came onto the route.
+    """
+
+    buckets: tuple[Bucket, ...] = ()
+    lifetime: Window = EMPTY
+
+    def since(self, since_ms: int) -> Window:
+        """The sum of the buckets that begin at `since_ms` or later."""
+        return since(self.buckets, since_ms)
+
+    @property
+    def last_ms(self) -> int | None:
+        """Where the newest bucket that holds any report begins."""
+        return self.buckets[-1].at_ms if self.buckets else None
+
+
+@dataclass(frozen=True, slots=True)
+class ClientSeen:
+    """A process that reports: the generation it runs and when it was last heard."""
+
+    id: str
+    environment: str
+    boot: str
+    seq: int
+    generation: int
+    seen_ms: int
+    closed: bool = False  # it said goodbye: its silence is expected
+
+
+@dataclass(frozen=True, slots=True)
+class Census:
+    """Which processes run which generation. `behind` are live, `silent` were live a while ago."""
+
+    live_count: int = 0
+    current_count: int = 0
+    behind: tuple[str, ...] = ()
+    silent: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Sibling:
+    """Another prompt on the same provider that is in critical breach, and since when."""
+
+    prompt: str
+    breaching_since_ms: int
+    routed_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """All that was seen of one prompt. Buckets that begin before `until_ms` are final."""
+
+    until_ms: int
+    versions: Mapping[str, Evidence] = field(default_factory=dict)
+    census: Census = field(default_factory=Census)
+    fleet: State | None = None
+    siblings: tuple[Sibling, ...] = ()
+    provider: str | None = None
+
+    def evidence(self, version: str) -> Evidence:
+        """What was reported of the version; empty when nothing was."""
+        return self.versions.get(version, NOTHING)
+
+
+NOTHING = Evidence()
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Something that a verdict or decision waits on: `kind` is a word that explain.py knows."""
+
+    kind: str
+    need: float | None = None
+    have: float | None = None
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What one trigger says of one version, with everything needed to check it."""
+
+    trigger: str
+    version: str
+    metric: str
+    comparison: Comparison
+    limit: float
+    verdict: Verdict
+    response: Response
+    severity: Severity
+    n: int
+    bad: int | None = None  # failed calls, for rates
+    estimate: float | None = None
+    baseline: float | None = None
+    baseline_source: str = ""
+    since_ms: int = 0
+    until_ms: int = 0
+    waiting_on: tuple[Wait, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class MoveRoute:
+    """Serve these arms from now on; the store gives the route its generation."""
+
+    arms: tuple[Arm, ...]
+    salt: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Stand:
+    """Write a version's standing into the ledger."""
+
+    version: str
+    standing: Standing
+    because: str
+
+
+@dataclass(frozen=True, slots=True)
+class Freeze:
+    """Keep a version's healthy day as its baseline."""
+
+    version: str
+    baseline: Window
+
+
+@dataclass(frozen=True, slots=True)
+class Enter:
+    """Go to another phase."""
+
+    phase: Phase
+
+
+@dataclass(frozen=True, slots=True)
+class SetIncident:
+    """Open, amend or (None) close the incident."""
+
+    incident: Incident | None
+
+
+@dataclass(frozen=True, slots=True)
+class Notify:
+    """Queue a message to people, in the same transaction; sent at most once per `key`."""
+
+    key: str
+    audience: str
+    severity: Severity
+    subject: str
+    body: str
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """Remember (or, with `forget`, forget) that a notice was given for the current route."""
+
+    notice: str
+    forget: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SetAutomation:
+    """Turn automation off until the hold ends, or (None) on."""
+
+    hold: Hold | None
+
+
+@dataclass(frozen=True, slots=True)
+class CountRollback:
+    """Count an automatic rollback for the flap guard."""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """Write a line into the audit log; `detail` is JSON data, frozen with the decision."""
+
+    kind: str
+    because: str
+    detail: Mapping[str, Any] = field(default_factory=dict)
+
+
+Action = (
+    MoveRoute
+    | Stand
+    | Freeze
+    | Enter
+    | SetIncident
+    | Notify
+    | Told
+    | SetAutomation
+    | CountRollback
+    | Record
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What to do now, what was found, and what it waits on.
+
+    `fleet_actions` go to the fleet's state in the same transaction. `recheck_after_ms` is when to
+    look again even if nothing is reported.
+    """
+
+    actions: tuple[Action, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    waiting_on: tuple[Wait, ...] = ()
+    fleet_actions: tuple[Action, ...] = ()
+    recheck_after_ms: int = 5_000
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """Actions on one prompt's state, valid only while its revision is still `revision_seen`."""
+
+    environment: str
+    prompt: str
+    revision_seen: int
+    actions: tuple[Action, ...]
+    actor: str
+    policy_revision: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class AuditEntry:
+    """One line of history. History only ever grows. `id` is given by the store, rising."""
+
+    at_ms: int
+    environment: str
+    prompt: str
+    kind: str
+    because: str
+    actor: str
+    revision: int
+    generation: int
+    policy_revision: str = ""
+    detail: Mapping[str, Any] = field(default_factory=dict)
+    id: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """A message that waits in the outbox. `id` is given by the store."""
+
+    key: str
+    environment: str
+    prompt: str
+    audience: str
+    severity: Severity
+    subject: str
+    body: str
+    created_ms: int
+    next_try_ms: int
+    attempt_count: int = 0
+    id: int = 0

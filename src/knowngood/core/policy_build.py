@@ -1,0 +1,381 @@
+"""A checked policy file, merged over the defaults, and the policy in force for a prompt."""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+from knowngood.core.model import Method, Response, ScoreRange, Severity
+from knowngood.core.policy_condition import parse_condition
+from knowngood.core.policy_parse import (
+    NAMED_SECTIONS,
+    Reader,
+    age_range,
+    below,
+    is_removal,
+    limit_below,
+)
+from knowngood.core.rules import (
+    AlertRule,
+    BakeRule,
+    BaselineRule,
+    FlapRule,
+    PromptPolicy,
+    Trigger,
+    VerifyRule,
+)
+from knowngood.core.units import duration_ms, share_bp
+
+Data = Mapping[str, Any]
+SEVERITIES = [severity.value for severity in Severity]
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """Somebody who is told and asked; addresses are empty when unknown."""
+
+    name: str
+    mail: str = ""
+    slack: str = ""
+    pagerduty: str = ""
+    roles: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyFile:
+    """A valid policy. `revision` is the sha256 of `canonical`, which parses to the same policy.
+
+    `data` is the merged file; `data["prompts"]` holds overrides, as written, in the order in which
+    they apply. Two files are equal when their canonical texts are.
+    """
+
+    canonical: str
+    revision: str
+    data: Data = field(compare=False, repr=False)
+    scores: Mapping[str, ScoreRange] = field(compare=False)
+    counters: tuple[str, ...] = field(compare=False)
+    related: tuple[tuple[str, ...], ...] = field(compare=False)
+    people: tuple[Person, ...] = field(compare=False)
+    _resolved: dict[tuple[str, ...], PromptPolicy] = field(
+        default_factory=dict, compare=False, repr=False
+    )
+
+    def for_prompt(self, name: str) -> PromptPolicy:
+        """The policy in force for the prompt: the defaults, then each glob that matches, in the
+        order of the file, then the entry of exactly this name."""
+        return self.resolve(self.entries_of(name))
+
+    def resolve(self, entries: tuple[str, ...]) -> PromptPolicy:
+        """The defaults with these entries of `prompts:` over them, in this order; made once."""
+        if entries not in self._resolved:
+            merged = merge_prompt(self.data, entries)
+            self._resolved[entries] = build(merged, self.scores, self.counters, self.revision)
+        return self._resolved[entries]
+
+    def entries_of(self, name: str) -> tuple[str, ...]:
+        """The keys under `prompts:` that apply to the prompt, the strongest last."""
+        return matching(self.data["prompts"], name)
+
+    def people_for(self, who: str) -> tuple[Person, ...]:
+        """The people who bear this name or role."""
+        return tuple(p for p in self.people if who == p.name or who in p.roles)
+
+
+# --- Merging
+
+
+def plain(value: Any) -> Any:
+    """A copy as dicts and lists; texts lose the white space that means nothing."""
+    if isinstance(value, Mapping):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    return " ".join(value.split()) if isinstance(value, str) else value
+
+
+def merge_file(defaults: Data, file: Data) -> dict[str, Any]:
+    """The whole file over the whole default file; prompts stay what they override."""
+    merged = {**defaults, **file}
+    merged["defaults"] = merge_sections(defaults["defaults"], file.get("defaults", {}))
+    merged["scores"] = _merge_named(defaults["scores"], file.get("scores", {}), _over)
+    merged["counters"] = sorted(set(merged["counters"]))
+    prompts = merged["prompts"]
+    order = [*filter(is_glob, prompts), *sorted(key for key in prompts if not is_glob(key))]
+    merged["prompts"] = {key: _without_false(prompts[key]) for key in order}
+    return merged
+
+
+def merge_sections(base: Data, over: Data) -> dict[str, Any]:
+    """Sections over sections, key by key; triggers and alerts name by name."""
+    merged = dict(base)
+    for key, value in over.items():
+        if key == "triggers":
+            merged[key] = _merge_named(base.get(key, {}), value, merge_trigger)
+        elif key == "alerts":
+            merged[key] = _merge_named(base.get(key, {}), value, _over)
+        elif isinstance(value, Mapping):
+            merged[key] = {**base.get(key, {}), **value}
+        else:
+            merged[key] = value
+    return merged
+
+
+def merge_prompt(file: Data, entries: Iterable[str]) -> dict[str, Any]:
+    """The sections of the defaults with these entries of `prompts:` over them, in this order."""
+    merged: dict[str, Any] = dict(file["defaults"])
+    for entry in entries:
+        merged = merge_sections(merged, file["prompts"][entry])
+    return merged
+
+
+def merge_trigger(base: Data, over: Data) -> dict[str, Any]:
+    """A trigger over another. What is only inherited is dropped where it no longer has a meaning:
+    the waiting of an observation that became a rollback, the person who is no longer asked."""
+    merged = {**base, **over}
+    for key in [key for key in merged if key not in over and not fits(key, merged)]:
+        del merged[key]
+    if merged.get("action") == "rollback" != base.get("action") and "who" not in over:
+        merged.pop("who", None)  # the system decides from now on
+    return merged
+
+
+def fits(key: str, trigger: Data) -> bool:
+    """Does this key of a trigger have a meaning beside its others?"""
+    action = trigger.get("action")
+    match key:
+        case "for" | "then":
+            return action == "observe"
+        case "on_timeout":
+            return action in ("ask", "observe")
+        case "kinds":
+            return str(trigger.get("when", "")).startswith("error_rate")
+        case "min_requests":
+            return trigger.get("evidence") == "none"
+    return True
+
+
+def _over(base: Data, over: Data) -> dict[str, Any]:
+    return {**base, **over}
+
+
+def _merge_named(base: Data, over: Data, merge: Any) -> dict[str, Any]:
+    """Known names keep their place, new ones follow by name, so that no order of keys matters."""
+    merged = dict(base)
+    for key in [*(k for k in base if k in over), *sorted(k for k in over if k not in base)]:
+        item = over[key]
+        merged[key] = None if is_removal(item) else merge(merged.get(key) or {}, item)
+    return merged
+
+
+def _without_false(entry: Data) -> dict[str, Any]:
+    """An override in which what is removed is always null."""
+    return {
+        key: {name: None if is_removal(item) else item for name, item in value.items()}
+        if key in NAMED_SECTIONS
+        else value
+        for key, value in entry.items()
+    }
+
+
+def canonical_text(file: Data) -> str:
+    """The file as JSON, keys sorted, but for the globs, whose order has a meaning."""
+    ordered = {key: _sorted(file[key]) for key in sorted(file)}
+    ordered["prompts"] = {key: _sorted(entry) for key, entry in file["prompts"].items()}
+    return json.dumps(ordered, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+
+
+def revision_of(canonical: str) -> str:
+    """The policy revision: the sha256 of the canonical text, in hex."""
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def _sorted(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _sorted(value[key]) for key in sorted(value)}
+    return [_sorted(item) for item in value] if isinstance(value, list) else value
+
+
+# --- Globs
+
+
+def is_glob(name: str) -> bool:
+    """Does this key under `prompts:` stand for more than one name?"""
+    return "*" in name or "?" in name
+
+
+def matching(prompts: Iterable[str], name: str) -> tuple[str, ...]:
+    """The keys that apply to a prompt, in their order; its own name comes last."""
+    globs = [key for key in prompts if is_glob(key) and _pattern(key).fullmatch(name)]
+    return (*globs, *(key for key in prompts if key == name and not is_glob(key)))
+
+
+@lru_cache(maxsize=1024)
+def _pattern(glob: str) -> re.Pattern[str]:
+    return re.compile(re.escape(glob).replace(r"\*", ".*").replace(r"\?", "."))
+
+
+@lru_cache(maxsize=65_536)
+def overlap(a: str, b: str) -> bool:
+    """Is there a name that both globs match?"""
+    if not a or not b:
+        return not (a + b).strip("*")
+    if a[0] == "*":
+        return overlap(a[1:], b) or overlap(a, b[1:])
+    if b[0] == "*":
+        return overlap(b, a)
+    return (a[0] == b[0] or "?" in (a[0], b[0])) and overlap(a[1:], b[1:])
+
+
+# --- Rules that concern several keys
+
+
+def check_resolved(reader: Reader, path: str, merged: Data) -> None:
+    """Note what contradicts itself in sections that are each well formed."""
+    for name, trigger in merged["triggers"].items():
+        if trigger is not None:
+            _check_trigger(reader, below(path, f"triggers.{name}"), trigger)
+    for name, alert in merged["alerts"].items():
+        if alert is not None and "when" not in alert:
+            reader.wrong(below(path, f"alerts.{name}.when"), "the conditions are missing")
+    for section, less, more in (
+        ("verify", "goal", "deadline"),
+        ("canary", "hold", "wait_at_most"),
+    ):
+        rule = merged[section]
+        if duration_ms(rule[less]) > duration_ms(rule[more]):
+            reader.wrong(
+                below(path, f"{section}.{less}"),
+                f"{rule[less]} is longer than {more}, {rule[more]}",
+            )
+
+
+def _check_trigger(reader: Reader, path: str, trigger: Data) -> None:
+    for key in ("when", "severity", "action"):
+        if key not in trigger:
+            reader.wrong(f"{path}.{key}", "this trigger needs it", next_step=f"add {key}:")
+    if any(key not in trigger for key in ("when", "severity", "action")):
+        return
+    for key in trigger:
+        if not fits(key, trigger):
+            reader.wrong(f"{path}.{key}", f"it means nothing here: {_needs(key)}")
+    action = trigger["action"]
+    if action == "observe" and "for" not in trigger:
+        reader.wrong(f"{path}.for", "an observation needs a length", next_step="add for: 1h")
+    asks = action == "ask" or trigger.get("then") == "ask"
+    if "who" not in trigger and action != "rollback":
+        reader.wrong(f"{path}.who", "nobody is named", next_step="add who: on-call")
+    elif asks and trigger.get("who") == "system":
+        reader.wrong(
+            f"{path}.who",
+            "the system cannot answer a question",
+            next_step="name the person or role who decides, such as on-call",
+        )
+
+
+def _needs(key: str) -> str:
+    match key:
+        case "for" | "then":
+            return "only action: observe waits"
+        case "on_timeout":
+            return "only a question can time out"
+        case "kinds":
+            return "only error_rate has kinds"
+    return "the automatic evidence decides how many requests it needs; say evidence: none"
+
+
+def check_scores(reader: Reader, scores: Data) -> None:
+    """Note declared ranges that are not ranges."""
+    for name, score in scores.items():
+        for key in ("min", "max"):
+            if key not in score:
+                reader.wrong(f"scores.{name}.{key}", "a score declares its range")
+        if "min" in score and "max" in score and not score["min"] < score["max"]:
+            reader.wrong(f"scores.{name}.max", f"{score['max']} is not above {score['min']}")
+
+
+def overlapping_pairs(prompts: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """Every two globs that may apply to one prompt, in their order."""
+    globs = [key for key in prompts if is_glob(key)]
+    for index, first in enumerate(globs):
+        yield from ((first, second) for second in globs[index + 1 :] if overlap(first, second))
+
+
+# --- Building
+
+
+def build(
+    merged: Data, scores: Mapping[str, ScoreRange], counters: Sequence[str], revision: str
+) -> PromptPolicy:
+    """The policy of a prompt out of checked and merged sections."""
+    baseline, verify, bake, flap = (merged[key] for key in ("baseline", "verify", "bake", "flap"))
+    reader = Reader(scores, frozenset(counters))
+    triggers = [
+        build_trigger(reader, name, trigger, merged["window"])
+        for name, trigger in merged["triggers"].items()
+        if trigger is not None
+    ]
+    alerts = [
+        build_alert(reader, name, alert)
+        for name, alert in merged["alerts"].items()
+        if alert is not None
+    ]
+    return PromptPolicy(
+        window_ms=duration_ms(merged["window"]),
+        baseline=BaselineRule(
+            sources=tuple(baseline["from"]),
+            window_ms=duration_ms(baseline["window"]),
+            min_requests=baseline["min_requests"],
+            min_labels=baseline["min_labels"],
+        ),
+        triggers=tuple(sorted(triggers, key=lambda t: SEVERITIES.index(t.severity))),
+        alerts=tuple(sorted(alerts, key=lambda a: a.min_age_ms)),
+        verify=VerifyRule(
+            error_rate_below=limit_below(verify["error_rate"]),
+            goal_ms=duration_ms(verify["goal"]),
+            deadline_ms=duration_ms(verify["deadline"]),
+        ),
+        bake=BakeRule(duration_ms(bake["for"]), share_bp(bake["holdback"])),
+        flap=FlapRule(
+            cooldown_ms=duration_ms(flap["cooldown"]),
+            per_prompt_hour_count=flap["per_prompt_hour"],
+            fleet_hour_count=flap["fleet_hour"],
+        ),
+        scores=scores,
+        keep_hot_count=merged["keep"]["hot"],
+        auto_rollback_stale=merged.get("auto_rollback_stale", False),
+        authors=tuple(merged.get("authors", ())),
+        revision=revision,
+    )
+
+
+def build_trigger(reader: Reader, name: str, data: Data, window: str) -> Trigger:
+    """One trigger; without a method, medium severity moves gradually and any other at once."""
+    severity = Severity(data["severity"])
+    default = Method.GRADUAL if severity is Severity.MEDIUM else Method.INSTANT
+    return Trigger(
+        name=name,
+        when=parse_condition(data["when"], reader.scores, reader.counters),
+        severity=severity,
+        action=Response(data["action"]),
+        who=data.get("who", "system"),
+        window_ms=duration_ms(data.get("window", window)),
+        limit_ms=duration_ms(data["limit"]) if "limit" in data else None,
+        method=Method(data.get("method", default)),
+        kinds=tuple(data.get("kinds", ())),
+        for_ms=duration_ms(data["for"]) if "for" in data else None,
+        then=Response(data["then"]) if "then" in data else None,
+        on_timeout=data.get("on_timeout", "escalate"),
+        dry_run=data.get("dry_run", False),
+        evidence=data.get("evidence", "auto"),
+        min_requests=data.get("min_requests"),
+    )
+
+
+def build_alert(reader: Reader, name: str, data: Data) -> AlertRule:
+    """One alert; without an age it holds at any."""
+    min_age_ms, max_age_ms = age_range(data["age"]) if "age" in data else (0, None)
+    conditions = tuple(reader.condition(when) for when in data["when"])
+    return AlertRule(name, conditions, min_age_ms, max_age_ms)

@@ -1,0 +1,102 @@
+"""The default policy, as its file would say it; a user's file overrides it key by key."""
+
+from typing import Any
+
+DEFAULT_POLICY: dict[str, Any] = {
+    "policy": 1,
+    "defaults": {
+        "window": "5m",
+        "baseline": {
+            "from": ["control", "previous_good"],
+            "window": "24h",
+            "min_requests": 1000,
+            "min_labels": 50,
+        },
+        "triggers": {
+            "error_critical": {
+                "when": "error_rate > 5%",
+                "severity": "critical",
+                "action": "rollback",
+                "who": "system",
+                "limit": "2m",
+                "evidence": "auto",
+                "method": "instant",
+            },
+            "error_high": {
+                "when": "error_rate > 2%",
+                "severity": "high",
+                "action": "ask",
+                "who": "on-call",
+                "limit": "5m",
+                "on_timeout": "escalate",
+                "method": "instant",
+            },
+            "quality_high": {
+                "when": "quality drop > 20%",
+                "severity": "high",
+                "action": "ask",
+                "who": "product-owner",
+                "limit": "30m",
+                "on_timeout": "escalate",
+                "method": "instant",
+            },
+            "quality_medium": {
+                "when": "quality drop > 10%",
+                "severity": "medium",
+                "action": "observe",
+                "for": "1h",
+                "then": "ask",
+                "who": "product-owner",
+                "limit": "1h",
+                "on_timeout": "escalate",
+                "method": "gradual",
+            },
+            "latency_high": {
+                "when": "latency_p99 increase > 100%",
+                "severity": "high",
+                "action": "ask",
+                "who": "on-call",
+                "limit": "10m",
+                "on_timeout": "escalate",
+                "method": "instant",
+            },
+            "latency_medium": {
+                "when": "latency_p99 increase > 20%",
+                "severity": "medium",
+                "action": "observe",
+                "for": "1h",
+                "then": "ask",
+                "who": "on-call",
+                "limit": "1h",
+                "on_timeout": "escalate",
+                "method": "gradual",
+            },
+        },
+        "alerts": {
+            "first_hour": {
+                "age": "< 60m",
+                "when": ["error_rate > 0.5%", "latency_p99 increase > 10%", "quality drop > 5%"],
+            },
+            "settled": {
+                "age": ">= 60m",
+                "when": ["error_rate > 2%", "latency_p99 increase > 20%", "quality drop > 10%"],
+            },
+        },
+        "verify": {"error_rate": "< 1%", "goal": "60s", "deadline": "5m"},
+        "soak": {"environment": "staging", "for": "24h", "min_calls": 100},
+        "canary": {"stages": ["1%", "5%", "25%", "100%"], "hold": "10m", "wait_at_most": "6h"},
+        "gradual": {
+            "stages": ["75%", "50%", "25%", "0%"],
+            "hold": "10m",
+            "pause_above": "error_rate > 2%",
+        },
+        "bake": {"for": "1h", "holdback": "5%"},
+        "flap": {"cooldown": "10m", "per_prompt_hour": 2, "fleet_hour": 10},
+        "keep": {"hot": 3, "archive": "180d"},
+    },
+    "scores": {"quality": {"min": 0, "max": 1, "better": "higher"}},
+    "counters": [],
+    "people": {},
+    "related": [],
+    "prompts": {},
+}

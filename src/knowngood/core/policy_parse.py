@@ -1,0 +1,391 @@
+"""The shape of a policy file: every key, every type, every unit, each with its path.
+
+All problems of a file are collected, so that its owner mends it in one go.
+"""
+
+import re
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any
+
+from knowngood.core.errors import BadPolicy, KnowngoodError
+from knowngood.core.model import Method, Response, ScoreRange, Severity
+from knowngood.core.policy_condition import did_you_mean, parse_condition
+from knowngood.core.rules import Condition
+from knowngood.core.units import UNITS_MS, duration_ms, is_number, share_bp, shown
+from knowngood.core.window import ERROR_KINDS
+
+GLOBS_MAX = 100  # every two that overlap are tried together: at most 4,950 pairs
+COUNT_MAX = 1_000_000_000
+PROBLEMS_SHOWN_MAX = 20
+WINDOW_MIN_MS = 5 * UNITS_MS["s"]  # the slowest evaluation: a shorter window would have gaps
+WINDOW_MAX_MS = 24 * UNITS_MS["h"]  # the longest window of the detectors' gate
+
+NAMED_SECTIONS = ("triggers", "alerts")
+DIRECTIONS = ("higher", "lower")
+BASELINE_SOURCES = ("control", "previous_good")
+TIMEOUTS = ("escalate", "rollback")
+THEN = (Response.ROLLBACK.value, Response.ASK.value, Response.ALERT.value)
+ROLES = ("on-call", "product-owner", "author")
+
+NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
+GLOB = re.compile(r"[a-z0-9*?][a-z0-9._*?-]{0,199}")
+AGE = re.compile(r"(<|>=)\s*(.+)")
+BELOW = re.compile(r"<\s*(.+)")
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is wrong: where, what, what exists instead, and what to do."""
+
+    path: str
+    what: str
+    known: tuple[str, ...] = ()
+    next_step: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """What the checks share: the declared names, and the problems found so far."""
+
+    scores: Mapping[str, ScoreRange] = field(default_factory=dict)
+    counters: frozenset[str] = frozenset()
+    problems: list[Problem] = field(default_factory=list)
+
+    def wrong(self, path: str, what: str, known: Collection[str] = (), next_step: str = "") -> None:
+        """Note a problem and go on."""
+        self.problems.append(Problem(path, what, tuple(known), next_step))
+
+    def unknown(self, path: str, what: str, name: object, known: Collection[str]) -> None:
+        """Note a name that does not exist, with those that do and the closest of them."""
+        advice = did_you_mean(name, known) if isinstance(name, str) else ""
+        self.wrong(path, f"unknown {what} {name!r}", known, advice)
+
+    def attempt(self, path: str, read: Callable[[Any], object], value: Any) -> None:
+        """Read the value and note what its reader has against it."""
+        try:
+            read(value)
+        except KnowngoodError as error:
+            self.wrong(path, error.message, error.known, error.next_step)
+
+    def condition(self, text: object) -> Condition:
+        """The condition, with the declared scores and counters. Raises BadPolicy."""
+        return parse_condition(text, self.scores, self.counters)
+
+    def raise_any(self) -> None:
+        """Raise BadPolicy when a problem was noted; its message has a line for each of them."""
+        if not self.problems:
+            return
+        lines = [f"{p.path}: {p.what}" for p in self.problems[:PROBLEMS_SHOWN_MAX]]
+        if (more := len(self.problems) - PROBLEMS_SHOWN_MAX) > 0:
+            lines.append(f"and {more} more")
+        first = self.problems[0]
+        raise BadPolicy("\n".join(lines), known=first.known, next_step=first.next_step)
+
+
+Check = Callable[[Reader, str, Any], None]
+
+
+def below(path: str, key: object) -> str:
+    """The path of `key` below `path`."""
+    return f"{path}.{key}" if path else str(key)
+
+
+def is_removal(item: object) -> bool:
+    """null or false: the trigger or alert of this name is taken out."""
+    return item is None or item is False
+
+
+def fields(reader: Reader, path: str, value: Any, known: Mapping[str, Check]) -> None:
+    """A mapping with these keys only, each of which passes its check."""
+    if not isinstance(value, Mapping):
+        reader.wrong(path, f"{shown(value)} is not a mapping", known)
+        return
+    for key, item in value.items():
+        if check := known.get(key):
+            check(reader, below(path, key), item)
+        else:
+            reader.unknown(below(path, key), "key", key, known)
+
+
+def section(known: Mapping[str, Check]) -> Check:
+    """The check of a mapping with these keys."""
+    return lambda reader, path, value: fields(reader, path, value, known)
+
+
+def named(check: Check, pattern: re.Pattern[str] = NAME, removable: bool = False) -> Check:
+    """The check of a mapping from names to items; null or false removes a removable item."""
+
+    def run(reader: Reader, path: str, value: Any) -> None:
+        if not isinstance(value, Mapping):
+            reader.wrong(path, f"{shown(value)} is not a mapping of names")
+            return
+        for key, item in value.items():
+            if not isinstance(key, str) or not pattern.fullmatch(key):
+                reader.wrong(
+                    below(path, key),
+                    f"{key!r} is not a name",
+                    next_step="use a-z, 0-9, dot, underscore and hyphen, a letter or digit first",
+                )
+            elif not (removable and is_removal(item)):
+                check(reader, below(path, key), item)
+
+    return run
+
+
+def listed(check: Check) -> Check:
+    """The check of a list of items."""
+
+    def run(reader: Reader, path: str, value: Any) -> None:
+        if not isinstance(value, Sequence) or isinstance(value, str):
+            reader.wrong(path, f"{shown(value)} is not a list")
+            return
+        for index, item in enumerate(value):
+            check(reader, f"{path}[{index}]", item)
+
+    return run
+
+
+def one_of(what: str, known: Sequence[str]) -> Check:
+    """The check of one word out of `known`."""
+
+    def run(reader: Reader, path: str, value: Any) -> None:
+        if not isinstance(value, str) or value not in known:
+            reader.unknown(path, what, value, known)
+
+    return run
+
+
+def text(reader: Reader, path: str, value: Any) -> None:
+    """A text that is not empty."""
+    if not isinstance(value, str) or not value.strip():
+        reader.wrong(path, f"{shown(value)} is not a text")
+
+
+def flag(reader: Reader, path: str, value: Any) -> None:
+    """true or false."""
+    if not isinstance(value, bool):
+        reader.wrong(path, f"{shown(value)} is not true or false", ("true", "false"))
+
+
+def number(reader: Reader, path: str, value: Any) -> None:
+    """A finite number."""
+    if not is_number(value):
+        reader.wrong(path, f"{shown(value)} is not a number")
+
+
+def count(least: int) -> Check:
+    """The check of a whole number from `least` upward."""
+
+    def run(reader: Reader, path: str, value: Any) -> None:
+        if isinstance(value, bool) or not isinstance(value, int):
+            reader.wrong(path, f"{shown(value)} is not a whole number")
+        elif not least <= value <= COUNT_MAX:
+            reader.wrong(path, f"{value} is not between {least} and {COUNT_MAX}")
+
+    return run
+
+
+def duration(reader: Reader, path: str, value: Any) -> None:
+    """A duration with its unit."""
+    reader.attempt(path, duration_ms, value)
+
+
+def window(reader: Reader, path: str, value: Any) -> None:
+    """A duration that a trigger can look back."""
+
+    def read(value: Any) -> None:
+        if not WINDOW_MIN_MS <= duration_ms(value) <= WINDOW_MAX_MS:
+            raise BadPolicy(f"a window of {value} is not between 5s and 24h")
+
+    reader.attempt(path, read, value)
+
+
+def condition(reader: Reader, path: str, value: Any) -> None:
+    """One condition."""
+    reader.attempt(path, reader.condition, value)
+
+
+def error_condition(reader: Reader, path: str, value: Any) -> None:
+    """A condition on the error rate: all that is known of a target at once."""
+
+    def read(value: Any) -> None:
+        metric = reader.condition(value).metric
+        if metric != "error_rate":
+            raise BadPolicy(
+                f"only error_rate can be watched here, not {metric}", known=["error_rate"]
+            )
+
+    reader.attempt(path, read, value)
+
+
+def limit_below(value: Any) -> float:
+    """The fraction of `< 1%`. Raises KnowngoodError."""
+    match = BELOW.fullmatch(value.strip()) if isinstance(value, str) else None
+    if match is None:
+        raise BadPolicy(f"{shown(value)} is not a limit", next_step='write it as in: "< 1%"')
+    if not 0 < (limit_bp := share_bp(match[1])) < 10_000:
+        raise BadPolicy(f"a limit of {match[1]} is not between 0% and 100%")
+    return limit_bp / 10_000
+
+
+def age_range(value: Any) -> tuple[int, int | None]:
+    """The ages in ms, [from, to), of `< 60m` or `>= 60m`. Raises KnowngoodError."""
+    match = AGE.fullmatch(value.strip()) if isinstance(value, str) else None
+    if match is None:
+        raise BadPolicy(
+            f"{shown(value)} is not an age",
+            known=("<", ">="),
+            next_step='write "< 60m" or ">= 60m"',
+        )
+    age_ms = duration_ms(match[2])
+    return (0, age_ms) if match[1] == "<" else (age_ms, None)
+
+
+def evidence(reader: Reader, path: str, value: Any) -> None:
+    """`auto` or `none`; figures of one's own are for later."""
+    if isinstance(value, Mapping):
+        reader.wrong(
+            path,
+            "alpha and q0 of one's own come with a later version",
+            ("auto", "none"),
+            "say auto, which derives both from the threshold and the baseline",
+        )
+    else:
+        one_of("evidence", ("auto", "none"))(reader, path, value)
+
+
+def stages(rising: bool) -> Check:
+    """The check of a ladder: shares that rise to 100 %, or fall to 0 %, without repeats."""
+
+    def read(value: Any) -> None:
+        shares_bp = [share_bp(item) for item in value]
+        pairs = list(pairwise(shares_bp))
+        if not shares_bp or shares_bp[-1] != (10_000 if rising else 0):
+            raise BadPolicy(f"the last stage is not {'100%' if rising else '0%'}")
+        if rising and (shares_bp[0] == 0 or any(a >= b for a, b in pairs)):
+            raise BadPolicy("the stages do not rise from above 0%")
+        if not rising and (shares_bp[0] == 10_000 or any(a <= b for a, b in pairs)):
+            raise BadPolicy("the stages do not fall from below 100%")
+
+    def run(reader: Reader, path: str, value: Any) -> None:
+        if not isinstance(value, Sequence) or isinstance(value, str):
+            reader.wrong(path, f"{shown(value)} is not a list of shares")
+        else:
+            reader.attempt(path, read, value)
+
+    return run
+
+
+def holdback(reader: Reader, path: str, value: Any) -> None:
+    """A share of at most one half: a larger one would be the control arm, not the rest of it."""
+
+    def read(value: Any) -> None:
+        if share_bp(value) > 5_000:
+            raise BadPolicy(f"a holdback of {value} is more than one half")
+
+    reader.attempt(path, read, value)
+
+
+def alert_conditions(reader: Reader, path: str, value: Any) -> None:
+    """A list of one condition or more."""
+    listed(condition)(reader, path, value)
+    if value == []:
+        reader.wrong(path, "the list of conditions is empty", next_step="set the alert to null")
+
+
+def related_prompts(reader: Reader, path: str, value: Any) -> None:
+    """A list of two prompt names or more."""
+    listed(name)(reader, path, value)
+    if isinstance(value, list) and (len(value) < 2 or len(set(map(str, value))) < len(value)):
+        reader.wrong(path, "a group of related prompts names two or more different prompts")
+
+
+def name(reader: Reader, path: str, value: Any) -> None:
+    """The name of a prompt, a counter or an environment."""
+    if not isinstance(value, str) or not NAME.fullmatch(value):
+        reader.wrong(
+            path,
+            f"{shown(value)} is not a name",
+            next_step="use a-z, 0-9, dot, underscore and hyphen",
+        )
+
+
+def age(reader: Reader, path: str, value: Any) -> None:
+    """The ages at which an alert holds."""
+    reader.attempt(path, age_range, value)
+
+
+def error_limit(reader: Reader, path: str, value: Any) -> None:
+    """An error rate to stay below."""
+    reader.attempt(path, limit_below, value)
+
+
+def version_of_format(reader: Reader, path: str, value: Any) -> None:
+    """The format's version, 1."""
+    if value != 1 or isinstance(value, bool):
+        reader.wrong(path, f"unknown policy format {value!r}", ("1",), "write policy: 1")
+
+
+TRIGGER: dict[str, Check] = {
+    "when": condition,
+    "severity": one_of("severity", [s.value for s in Severity]),
+    "action": one_of("action", [r.value for r in Response]),
+    "who": text,
+    "limit": duration,
+    "window": window,
+    "method": one_of("method", [m.value for m in Method]),
+    "kinds": listed(one_of("error kind", ERROR_KINDS)),
+    "for": duration,
+    "then": one_of("action", THEN),
+    "on_timeout": one_of("answer to a time-out", TIMEOUTS),
+    "evidence": evidence,
+    "min_requests": count(1),
+    "dry_run": flag,
+}
+SECTIONS: dict[str, Check] = {
+    "window": window,
+    "baseline": section(
+        {
+            "from": listed(one_of("source of a baseline", BASELINE_SOURCES)),
+            "window": duration,
+            "min_requests": count(1),
+            "min_labels": count(1),
+        }
+    ),
+    "triggers": named(section(TRIGGER), removable=True),
+    "alerts": named(section({"age": age, "when": alert_conditions}), removable=True),
+    "verify": section({"error_rate": error_limit, "goal": duration, "deadline": duration}),
+    "soak": section({"environment": name, "for": duration, "min_calls": count(0)}),
+    "canary": section({"stages": stages(True), "hold": duration, "wait_at_most": duration}),
+    "gradual": section({"stages": stages(False), "hold": duration, "pause_above": error_condition}),
+    "bake": section({"for": duration, "holdback": holdback}),
+    "flap": section({"cooldown": duration, "per_prompt_hour": count(1), "fleet_hour": count(1)}),
+    "keep": section({"hot": count(1), "archive": duration}),
+}
+PROMPT: dict[str, Check] = {**SECTIONS, "auto_rollback_stale": flag, "authors": listed(text)}
+PERSON: dict[str, Check] = {
+    "mail": text,
+    "slack": text,
+    "pagerduty": text,
+    "roles": listed(text),
+}
+SCORE: dict[str, Check] = {
+    "min": number,
+    "max": number,
+    "better": one_of("direction", DIRECTIONS),
+}
+PERSON_NAME = re.compile(r"\S(?:.*\S)?")
+DECLARATIONS: dict[str, Check] = {
+    "scores": named(section(SCORE)),
+    "counters": listed(name),
+}
+FILE: dict[str, Check] = {
+    "policy": version_of_format,
+    "defaults": section(SECTIONS),
+    **DECLARATIONS,
+    "people": named(section(PERSON), PERSON_NAME),
+    "related": listed(related_prompts),
+    "prompts": named(section(PROMPT), GLOB),
+}

@@ -1,0 +1,105 @@
+"""The nouns of a policy: what its owner wrote, checked and with every default filled in."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from knowngood.core.model import Comparison, Method, Response, ScoreRange, Severity
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """`metric comparison limit`; `text` is how its owner wrote it.
+
+    The limit of a rate or of a relative change is a fraction (0.05 for 5 %), of a score it is in
+    the score's declared units, of a latency in ms.
+    """
+
+    metric: str
+    comparison: Comparison
+    limit: float
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Trigger:
+    """One line of the policy's table: a condition and what follows from its breach."""
+
+    name: str
+    when: Condition
+    severity: Severity
+    action: Response
+    who: str
+    window_ms: int
+    limit_ms: int | None = None
+    method: Method = Method.INSTANT
+    kinds: tuple[str, ...] = ()  # error kinds that count; empty means all
+    for_ms: int | None = None
+    then: Response | None = None
+    on_timeout: str = "escalate"
+    dry_run: bool = False
+    evidence: str = "auto"  # `none`: the bare threshold, from `min_requests` on
+    min_requests: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AlertRule:
+    """Conditions that alert while a candidate's age is within [min_age_ms, max_age_ms)."""
+
+    name: str
+    when: tuple[Condition, ...]
+    min_age_ms: int = 0
+    max_age_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BaselineRule:
+    """Where a baseline comes from and how much it must hold."""
+
+    sources: tuple[str, ...] = ("control", "previous_good")
+    window_ms: int = 24 * 3_600_000
+    min_requests: int = 1000
+    min_labels: int = 50
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyRule:
+    """What a verified recovery needs."""
+
+    error_rate_below: float = 0.01
+    goal_ms: int = 60_000
+    deadline_ms: int = 300_000
+
+
+@dataclass(frozen=True, slots=True)
+class BakeRule:
+    """How long a version must survive at 100 % before the ledger calls it good."""
+
+    for_ms: int = 3_600_000
+    holdback_bp: int = 500
+
+
+@dataclass(frozen=True, slots=True)
+class FlapRule:
+    """The flap guard: how often automatic rollbacks may happen."""
+
+    cooldown_ms: int = 600_000
+    per_prompt_hour_count: int = 2
+    fleet_hour_count: int = 10
+
+
+@dataclass(frozen=True, slots=True)
+class PromptPolicy:
+    """The policy in force for one prompt."""
+
+    window_ms: int
+    baseline: BaselineRule
+    triggers: tuple[Trigger, ...]
+    alerts: tuple[AlertRule, ...]
+    verify: VerifyRule
+    bake: BakeRule
+    flap: FlapRule
+    scores: Mapping[str, ScoreRange]
+    keep_hot_count: int = 3
+    auto_rollback_stale: bool = False
+    authors: tuple[str, ...] = ()
+    revision: str = ""  # digest of the canonical policy it was taken from

@@ -1,0 +1,91 @@
+"""The brakes that may hold an automatic rollback. None of them ever holds a person's rollback.
+
+The fourth brake, dry-run, belongs to a trigger and is kept in respond: its breaches never get here.
+"""
+
+from dataclasses import dataclass
+
+from knowngood.core.explain import duration
+from knowngood.core.model import Finding, Hold, Standing, Verdict
+from knowngood.core.steps.case import Case
+
+HOUR_MS = 3_600_000
+STALE_MS = 24 * HOUR_MS  # a version that was good for this long did not break by itself
+
+
+@dataclass(frozen=True, slots=True)
+class Brake:
+    """Why a rollback is held: `kind` is the brake's name, `words` say it to people."""
+
+    kind: str
+    words: str
+
+
+def brake(case: Case, found: tuple[Finding, ...], began_ms: int) -> Brake | None:
+    """The first brake that holds, or None; the breach was first seen at `began_ms`."""
+    return _automation(case) or _upstream(case, found, began_ms) or _stale(case) or _flap(case)
+
+
+def in_force(hold: Hold | None, now_ms: int) -> bool:
+    """Whether a hold of automation has not ended yet."""
+    return hold is not None and now_ms < hold.until_ms
+
+
+def _automation(case: Case) -> Brake | None:
+    fleet = case.observed.fleet.automation if case.observed.fleet else None
+    for hold, scope in ((case.state.automation, case.state.prompt), (fleet, "all prompts")):
+        if hold is not None and in_force(hold, case.now_ms):
+            left = duration(hold.until_ms - case.now_ms)
+            words = f"automation is off for {scope} by {hold.actor}: {hold.because} ({left} left)"
+            return Brake("automation_off", words)
+    return None
+
+
+def _upstream(case: Case, found: tuple[Finding, ...], began_ms: int) -> Brake | None:
+    """The control, or another prompt of the provider with no common deploy, fails as well.
+
+    A prompt that began to fail long before or after this one has a trouble of its own.
+    """
+    names = {f.trigger for f in found}
+    for other in case.findings:
+        failing = other.verdict is Verdict.BREACH and other.trigger in names
+        if failing and other.version != case.suspect:
+            words = f"upstream: the control {other.version} fails in the same way"
+            return Brake("upstream", words)
+    route = case.state.route
+    assert route is not None
+    for sibling in case.observed.siblings:
+        common_deploy = abs(sibling.routed_ms - route.since_ms) <= case.policy.window_ms
+        together = abs(sibling.breaching_since_ms - began_ms) <= case.policy.window_ms
+        if together and not common_deploy:
+            words = f"upstream: {sibling.prompt} on {case.observed.provider} fails as well"
+            return Brake("upstream", words)
+    return None
+
+
+def _stale(case: Case) -> Brake | None:
+    """A long-good version that breaks with no deploy is not a bad deploy: ask, don't act."""
+    route = case.state.route
+    assert route is not None
+    old = case.now_ms - route.since_ms >= STALE_MS
+    good = case.state.standing(case.suspect) is Standing.GOOD
+    if not (old and good) or case.policy.auto_rollback_stale:
+        return None
+    age = duration(case.now_ms - route.since_ms)
+    return Brake("stale", f"{case.suspect} was good for {age} and nothing was deployed")
+
+
+def _flap(case: Case) -> Brake | None:
+    rule, now_ms = case.policy.flap, case.now_ms
+    mine = [ms for ms in case.state.rollbacks_ms if ms > now_ms - HOUR_MS]
+    fleet_ms = case.observed.fleet.rollbacks_ms if case.observed.fleet else ()
+    fleet = [ms for ms in fleet_ms if ms > now_ms - HOUR_MS]
+    if mine and now_ms - mine[-1] < rule.cooldown_ms:
+        left = duration(rule.cooldown_ms - (now_ms - mine[-1]))
+        return Brake("flap", f"flap guard: rolled back a moment ago, {left} of cooldown left")
+    if len(mine) >= rule.per_prompt_hour_count:
+        return Brake("flap", f"flap guard: {len(mine)} automatic rollbacks in the last hour")
+    if len(fleet) >= rule.fleet_hour_count:
+        words = f"flap guard: {len(fleet)} automatic rollbacks of the fleet in the last hour"
+        return Brake("flap", words)
+    return None

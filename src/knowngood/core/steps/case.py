@@ -1,0 +1,147 @@
+"""What every step gets, and what every step gives."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from knowngood.core.explain import finding_words
+from knowngood.core.model import (
+    Action,
+    Finding,
+    Incident,
+    Notify,
+    Observed,
+    Response,
+    Severity,
+    State,
+    Wait,
+)
+from knowngood.core.rules import PromptPolicy
+from knowngood.core.window import to_row
+
+QUIET_ENVIRONMENTS = ("staging",)  # breaches there are recorded and page nobody
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """Everything known of one prompt at `now_ms`."""
+
+    state: State
+    observed: Observed
+    policy: PromptPolicy
+    findings: tuple[Finding, ...]
+    now_ms: int
+
+    @property
+    def suspect(self) -> str:
+        """The version that a rollback would take off the route."""
+        assert self.state.route is not None
+        return self.state.route.suspect.version
+
+    @property
+    def generation(self) -> int:
+        """The generation of the route in force."""
+        return self.state.route.generation if self.state.route else 0
+
+    def told(self, notice: str) -> bool:
+        """Whether the notice was given since the route last moved."""
+        return notice in self.state.told
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What one step wants done and what it waits on."""
+
+    actions: tuple[Action, ...] = ()
+    waiting_on: tuple[Wait, ...] = ()
+    fleet_actions: tuple[Action, ...] = ()
+
+
+IDLE = Step()
+
+
+def page(
+    case: Case, key: str, audience: str, severity: Severity, subject: str, body: str
+) -> tuple[Notify, ...]:
+    """A message to people; none from an environment that never pages."""
+    if case.state.environment in QUIET_ENVIRONMENTS:
+        return ()
+    return (Notify(key, audience, severity, subject, body),)
+
+
+def title(case: Case) -> str:
+    """`<prompt> (<environment>)`, how every subject begins."""
+    return f"{case.state.prompt} ({case.state.environment})"
+
+
+def sentence(found: tuple[Finding, ...]) -> str:
+    """The findings in one line."""
+    return "; ".join(finding_words(f) for f in found)
+
+
+def evidence(case: Case, found: tuple[Finding, ...]) -> dict[str, Any]:
+    """What a decision rested on, frozen: each finding's numbers and the windows it read."""
+    spans = {(f.version, f.since_ms) for f in found}
+    return {
+        "findings": [finding_data(f) for f in found],
+        "windows": [
+            {
+                "version": version,
+                "since_ms": since_ms,
+                "until_ms": case.observed.until_ms,
+                "sum": to_row(case.observed.evidence(version).since(since_ms)),
+            }
+            for version, since_ms in sorted(spans)
+        ],
+        "now_ms": case.now_ms,
+    }
+
+
+def finding_data(finding: Finding) -> dict[str, Any]:
+    """A finding as JSON data, with its sentence."""
+    return {
+        "trigger": finding.trigger,
+        "version": finding.version,
+        "metric": finding.metric,
+        "comparison": finding.comparison.value,
+        "limit": finding.limit,
+        "verdict": finding.verdict.value,
+        "response": finding.response.value,
+        "severity": finding.severity.value,
+        "n": finding.n,
+        "bad": finding.bad,
+        "estimate": finding.estimate,
+        "baseline": finding.baseline,
+        "baseline_source": finding.baseline_source,
+        "since_ms": finding.since_ms,
+        "until_ms": finding.until_ms,
+        "words": finding_words(finding),
+    }
+
+
+def incident_for(
+    case: Case, found: tuple[Finding, ...], severity: Severity, response: Response
+) -> Incident:
+    """The open incident grown by these findings, or a new one under its derived id."""
+    names = tuple(dict.fromkeys(f.trigger for f in found))
+    open_one = case.state.incident
+    if open_one is None:
+        number = case.state.incident_count + 1
+        return Incident(
+            id=f"{case.state.environment}/{case.state.prompt}/g{case.generation}.{number}",
+            version=case.suspect,
+            generation=case.generation,
+            severity=severity,
+            response=response,
+            triggers=names,
+            opened_ms=case.now_ms,
+        )
+    return Incident(
+        id=open_one.id,
+        version=open_one.version,
+        generation=open_one.generation,
+        severity=min(severity, open_one.severity, key=list(Severity).index),
+        response=min(response, open_one.response, key=list(Response).index),
+        triggers=tuple(dict.fromkeys((*open_one.triggers, *names))),
+        opened_ms=open_one.opened_ms,
+        outcome=open_one.outcome,
+    )

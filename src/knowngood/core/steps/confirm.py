@@ -1,0 +1,91 @@
+"""Confirming: the second look. A breach seen again switches, unless a brake holds it."""
+
+from knowngood.core.look import breaches
+from knowngood.core.model import (
+    Confirming,
+    Enter,
+    Finding,
+    Record,
+    Response,
+    SetIncident,
+    Severity,
+    Steady,
+    Told,
+    Wait,
+)
+from knowngood.core.steps.brakes import brake
+from knowngood.core.steps.case import Case, Step, evidence, incident_for, page, sentence, title
+from knowngood.core.steps.respond import is_dry_run
+from knowngood.core.steps.switch import automatic_switch
+from knowngood.core.steps.target import choose_target
+
+
+def confirm(case: Case, phase: Confirming) -> Step:
+    """Switch if newer data show the breach again; back to steady if they do not.
+
+    While a brake holds the rollback the phase stays, so that it goes on as soon as the brake is off
+    and the breach is still there.
+    """
+    if case.observed.until_ms <= phase.seen_ms:
+        return Step(waiting_on=(Wait("next_look"),))
+    live = tuple(f for f in case.findings if not is_dry_run(case, f))
+    found = breaches(live, phase.version, Response.ROLLBACK)
+    if not found or phase.version != case.suspect:
+        return _not_confirmed(case, phase)
+    if held := brake(case, found, phase.began_ms):
+        return _hold(case, found, held.kind, held.words)
+    target = choose_target(case.state, case.suspect)
+    if target is None:
+        return _hold(case, found, "no_target", _no_target_words(case))
+    return automatic_switch(case, found, target)
+
+
+def _not_confirmed(case: Case, phase: Confirming) -> Step:
+    seen = tuple(
+        f for f in case.findings if f.trigger == phase.trigger and f.version == phase.version
+    )
+    because = f"not confirmed: {sentence(seen)}" if seen else "not confirmed"
+    return Step((Enter(Steady()), Record("rollback.not_confirmed", because, evidence(case, seen))))
+
+
+def _hold(case: Case, found: tuple[Finding, ...], kind: str, words: str) -> Step:
+    """Open the incident and page once for each kind of brake; the breach stays confirmed."""
+    waiting = (Wait("brake", detail=words),)
+    notice = f"held:{kind}"
+    if case.told(notice):
+        return Step(waiting_on=waiting)
+    incident = incident_for(case, found, Severity.CRITICAL, Response.ROLLBACK)
+    body = (
+        f"{sentence(found)}. The automatic rollback is held: {words}. A person's rollback is never "
+        f"held: `knowngood rollback {case.state.prompt} --env {case.state.environment} "
+        "--because ...`"
+    )
+    return Step(
+        (
+            Told(notice),
+            SetIncident(incident),
+            Record(
+                "rollback.held",
+                words,
+                {"incident": incident.id, "brake": kind, **evidence(case, found)},
+            ),
+            *page(
+                case,
+                f"{incident.id}:held:{kind}:{case.generation}",
+                "on-call",
+                Severity.CRITICAL,
+                f"{title(case)}: rollback of {case.suspect} held, {words}",
+                body,
+            ),
+        ),
+        waiting,
+    )
+
+
+def _no_target_words(case: Case) -> str:
+    others = [e for e in case.state.ledger if e.version != case.suspect]
+    listed = ", ".join(f"{e.version} ({e.standing.value})" for e in others) or "no other version"
+    return (
+        f"no known-good version to go back to; the ledger has {listed}; "
+        f"`knowngood vouch {case.state.prompt} VERSION --because ...` makes one good"
+    )

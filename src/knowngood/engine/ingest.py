@@ -1,0 +1,281 @@
+"""Observations on their way in: deduplicated, put into one-second buckets, written once a tick.
+
+A batch is folded into memory and answered; the tick writes what has come, together with the
+clients' sequence numbers, in one transaction. A crash loses at most one tick of observations and
+never counts one twice.
+"""
+
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+from knowngood import wire
+from knowngood.core.errors import BadRequest, KnowngoodError, UnknownEnvironment
+from knowngood.core.model import ClientSeen, ScoreRange
+from knowngood.core.window import Bucket, Window, score_bin, total
+from knowngood.ports import Store, VersionKey
+
+BUCKET_MS = 1_000
+# Reports are flushed each second and take a moment on the way: a bucket is final two seconds after
+# its end, and what comes later counts in the bucket that is still open.
+WATERMARK_MS = 2_000
+NEXT_FLUSH_MS = 1_000
+# A server that cannot write for minutes must not eat all memory: 2 min of 10,000 versions' buckets.
+MAX_PENDING_BUCKETS = 1_200_000
+# Clients name reasons of their own; ours are a dozen. Beyond this they are counted as "other".
+MAX_REASONS = 100
+MAX_CLIENTS = 100_000  # ten times the size at which one server is outgrown (promises.md, 6.7)
+
+
+def closed_until_ms(now_ms: int) -> int:
+    """The end of the last bucket that is final at `now_ms`."""
+    return (now_ms - WATERMARK_MS) // BUCKET_MS * BUCKET_MS
+
+
+class Ingest:
+    """The server's intake. Thread-safe: batches come from requests, `flush` from the tick."""
+
+    def __init__(self, store: Store, scores: Callable[[], Mapping[str, ScoreRange]]) -> None:
+        """`scores` gives the declared score ranges of the policy in force."""
+        self._store = store
+        self._scores = scores
+        self._lock = threading.Lock()
+        self._pending: dict[tuple[VersionKey, int], list[Window]] = {}
+        self._heard: dict[str, ClientSeen] = {}
+        self._unsaved: set[str] = set()
+        self._late: dict[tuple[str, str], tuple[int, int]] = {}
+        self._writing: dict[tuple[str, str], tuple[int, int]] = {}  # late scores on their way
+        self._known: dict[str, frozenset[str]] = {}
+        self._reread: set[str] = set()  # prompts whose unknown version was looked up this tick
+        self._names: frozenset[str] | None = None  # the registry's prompts, read once a tick
+        self._generations: dict[str, int] = {}
+        self._closed_ms = 0
+        self.ignored_counts: dict[str, int] = {}
+        self.accepted_count = 0
+
+    def take(self, batch: wire.Batch, refused: Mapping[str, int], now_ms: int) -> wire.Receipt:
+        """Take one batch in; `refused` counts what decoding left out, by reason.
+
+        A batch that was seen before, or comes out of order, changes nothing: dropping loses
+        evidence, repeating would invent it. Raises UnknownEnvironment.
+        """
+        generation = self._generation(batch.environment)
+        ignored = dict(refused)
+        accepted = 0
+        known = {row.prompt: self._versions(row.prompt, row.version) for row in batch.rows}
+        late = self._late_windows(batch, ignored)
+        with self._lock:
+            if self._is_repeat(batch):
+                _count(ignored, "duplicate or out of order")
+            else:
+                # Asked before anything is taken: if the store refuses, the client sends it again.
+                before = self._scored(late)
+                self._hear(batch, now_ms)
+                accepted = self._take_rows(batch, known, ignored, now_ms)
+                accepted += self._take_late(late, before, ignored, now_ms)
+            self.accepted_count += accepted
+            for reason, count in (*ignored.items(), *batch.refused.items()):
+                new = reason not in self.ignored_counts
+                full = new and len(self.ignored_counts) >= MAX_REASONS
+                _count(self.ignored_counts, "other" if full else reason, count)
+            if batch.dropped:
+                _count(self.ignored_counts, "dropped by the client", batch.dropped)
+        return wire.Receipt(ignored, generation, NEXT_FLUSH_MS, accepted)
+
+    def flush(self, now_ms: int) -> int:
+        """Write everything that came in and close the buckets; where the open ones begin, in ms.
+
+        If the store refuses, nothing is lost: the next flush writes it all.
+        """
+        with self._lock:
+            pending, self._pending = self._pending, {}
+            unsaved, self._unsaved = self._unsaved, set()
+            late, self._late = self._late, {}
+            self._writing = late
+            self._closed_ms = max(self._closed_ms, closed_until_ms(now_ms))
+            heard = [self._heard[name] for name in unsaved if name in self._heard]
+        rows = [(key, Bucket(at_ms, total(windows))) for (key, at_ms), windows in pending.items()]
+        if rows or heard or late:
+            try:
+                self._store.series.append(rows, heard, late)
+            except Exception:
+                self._put_back(pending, unsaved, late)
+                raise
+            finally:
+                with self._lock:
+                    self._writing = {}
+        return self._closed_ms
+
+    def refresh(self) -> None:
+        """Once a tick: read generations afresh, and look up unknown versions again."""
+        self._reread.clear()
+        self._names = None
+        self._generations.clear()
+
+    def _put_back(
+        self,
+        pending: dict[tuple[VersionKey, int], list[Window]],
+        unsaved: set[str],
+        late: dict[tuple[str, str], tuple[int, int]],
+    ) -> None:
+        with self._lock:
+            for key, windows in pending.items():
+                if len(self._pending) >= MAX_PENDING_BUCKETS:
+                    _count(self.ignored_counts, "store unavailable for too long")
+                    continue
+                self._pending.setdefault(key, []).extend(windows)
+            self._unsaved |= unsaved
+            self._late = {**late, **self._late}
+
+    def _is_repeat(self, batch: wire.Batch) -> bool:
+        last = self._heard.get(batch.client_id)
+        if last is None:
+            last = self._store.clients.client(batch.client_id)
+            if last is not None:
+                self._heard[batch.client_id] = last
+        return last is not None and last.boot == batch.boot and batch.seq <= last.seq
+
+    def _hear(self, batch: wire.Batch, now_ms: int) -> None:
+        if batch.client_id not in self._heard and len(self._heard) >= MAX_CLIENTS:
+            oldest = min(self._heard.values(), key=lambda c: c.seen_ms)
+            del self._heard[oldest.id]
+            self._unsaved.discard(oldest.id)
+        self._heard[batch.client_id] = ClientSeen(
+            id=batch.client_id,
+            environment=batch.environment,
+            boot=batch.boot,
+            seq=batch.seq,
+            generation=batch.generation,
+            seen_ms=now_ms,
+            closed=batch.closing,
+        )
+        self._unsaved.add(batch.client_id)
+
+    def _take_rows(
+        self,
+        batch: wire.Batch,
+        known: Mapping[str, frozenset[str]],
+        ignored: dict[str, int],
+        now_ms: int,
+    ) -> int:
+        accepted = 0
+        for row in batch.rows:
+            versions = known[row.prompt]
+            if row.version not in versions:
+                _count(ignored, "unknown version" if versions else "unknown prompt")
+                continue
+            window = self._declared_scores(row.window, ignored)
+            self._add((batch.environment, row.prompt, row.version), row.ago_ms, window, now_ms)
+            accepted += 1
+        return accepted
+
+    def _add(self, key: VersionKey, ago_ms: int, window: Window, now_ms: int) -> None:
+        # What was measured before the watermark counts now: a closed bucket never changes.
+        open_ms = max(self._closed_ms, closed_until_ms(now_ms))
+        at_ms = (now_ms - max(0, ago_ms)) // BUCKET_MS * BUCKET_MS
+        if at_ms < open_ms:
+            at_ms = max(open_ms, now_ms // BUCKET_MS * BUCKET_MS)
+        self._pending.setdefault((key, at_ms), []).append(window)
+
+    def _declared_scores(self, window: Window, ignored: dict[str, int]) -> Window:
+        if not window.scores:
+            return window
+        declared = self._scores()
+        kept = {name: bins for name, bins in window.scores.items() if name in declared}
+        if len(kept) < len(window.scores):
+            _count(ignored, "unknown score", len(window.scores) - len(kept))
+        return replace(window, scores=kept)
+
+    def _late_windows(
+        self, batch: wire.Batch, ignored: dict[str, int]
+    ) -> list[tuple[str, str, VersionKey, int]]:
+        """The late scores as (call, name, version key, bin); bad ones are counted and left out."""
+        taken: list[tuple[str, str, VersionKey, int]] = []
+        declared = self._scores()
+        for late in batch.late_scores:
+            scale = declared.get(late.name)
+            if scale is None:
+                _count(ignored, "unknown score")
+                continue
+            try:
+                call = wire.parse_call_id(late.call)
+                index = score_bin(late.value, scale.min, scale.max)
+            except BadRequest:
+                _count(ignored, "not a call id")
+                continue
+            except ValueError:
+                _count(ignored, "score outside its range")
+                continue
+            versions = self._versions(call.prompt, call.version)
+            if call.version not in versions:
+                _count(ignored, "unknown version" if versions else "unknown prompt")
+            elif not self._is_environment(call.environment):
+                _count(ignored, "unknown environment")
+            else:
+                key = (call.environment, call.prompt, call.version)
+                taken.append((late.call, late.name, key, index))
+        return taken
+
+    def _take_late(
+        self,
+        late: list[tuple[str, str, VersionKey, int]],
+        before: Mapping[tuple[str, str], int],
+        ignored: dict[str, int],
+        now_ms: int,
+    ) -> int:
+        """Count each label once per call and name: a later value takes the earlier one's place."""
+        for call, name, key, index in late:
+            fresh = self._late.get((call, name)) or self._writing.get((call, name))
+            old = fresh[0] if fresh else before.get((call, name))
+            bins = {index: 1}
+            if old is not None:
+                bins = {} if old == index else {index: 1, old: -1}
+            if bins:
+                self._add(key, 0, Window(scores={name: bins}), now_ms)
+            else:
+                _count(ignored, "score repeated")
+            self._late[(call, name)] = (index, now_ms)
+        return len(late)
+
+    def _scored(
+        self, late: list[tuple[str, str, VersionKey, int]]
+    ) -> Mapping[tuple[str, str], int]:
+        """What the store remembers of the calls that are scored now."""
+        return self._store.series.scores({call for call, *_ in late}) if late else {}
+
+    def _versions(self, prompt: str, wanted: str) -> frozenset[str]:
+        """The prompt's versions; the registry is asked again for an unknown one, once a tick.
+
+        A name that is no prompt's costs nothing, so that nobody can keep the store busy with them.
+        """
+        known = self._known.get(prompt)
+        if known is not None and wanted in known:
+            return known
+        names = self._names  # the tick may take it away meanwhile
+        if names is None:
+            names = self._names = frozenset(self._store.registry.prompts())
+        if prompt not in self._reread and prompt in names:
+            try:
+                known = frozenset(v.version for v in self._store.registry.versions(prompt))
+                self._known[prompt] = known
+            except KnowngoodError:
+                known = None
+            self._reread.add(prompt)  # not if the store failed: then nobody was told anything
+        return known or frozenset()
+
+    def _is_environment(self, name: str) -> bool:
+        """A judge may score calls of any environment; it has to be one that exists."""
+        try:
+            self._generation(name)
+        except UnknownEnvironment:
+            return False
+        return True
+
+    def _generation(self, environment: str) -> int:
+        if environment not in self._generations:
+            self._generations[environment] = self._store.states.generation(environment)
+        return self._generations[environment]
+
+
+def _count(counts: dict[str, int], reason: str, more: int = 1) -> None:
+    counts[reason] = counts.get(reason, 0) + more

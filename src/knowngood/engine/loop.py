@@ -1,0 +1,71 @@
+"""The tick: everything that happens by itself, once a second, in one thread."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from knowngood.engine.deliver import Receipts, tick_deliver
+from knowngood.engine.ingest import Ingest
+from knowngood.engine.observe import LOOKBACK_MS
+from knowngood.engine.reconcile import Look, Reconciler, tick_reconcile
+from knowngood.ports import Notifier, Store
+
+TICK_MS = 1_000
+COMPACT_EVERY_MS = 60_000
+
+
+@dataclass(slots=True)
+class Engine:
+    """One engine over one store. Several may run: every apply is fenced.
+
+    `on_error` is told of a part of the tick that failed; the other parts go on.
+    """
+
+    store: Store
+    ingest: Ingest
+    reconciler: Reconciler
+    notifiers: Mapping[str, Notifier]
+    on_error: Callable[[str, Exception], None] | None = None
+    compacted_ms: int = 0
+    ticked_ms: int | None = None
+    until_ms: int = 0
+    acted_count: int = field(default=0)
+    receipts: Receipts = field(default_factory=dict)
+
+    def tick(self, now_ms: int) -> list[Look]:
+        """Write what came in, judge what is due, send what is queued; the looks that acted.
+
+        The parts are apart: a store that cannot take observations does not keep a rollback from
+        being verified, and a notifier that fails delays no rollback.
+        """
+        acted: list[Look] = []
+        self._part("ingest", lambda: self._flush(now_ms))
+        self._part("reconcile", lambda: acted.extend(self._reconcile(now_ms)))
+        self._part("deliver", lambda: self._deliver(now_ms))
+        if now_ms - self.compacted_ms >= COMPACT_EVERY_MS:
+            self.compacted_ms = now_ms
+            self._part("compact", lambda: self._compact(now_ms))
+        self.acted_count += len(acted)
+        self.ticked_ms = now_ms
+        return acted
+
+    def _flush(self, now_ms: int) -> None:
+        self.ingest.refresh()
+        self.until_ms = self.ingest.flush(now_ms)
+
+    def _reconcile(self, now_ms: int) -> list[Look]:
+        return tick_reconcile(self.reconciler, self.until_ms, now_ms)
+
+    def _deliver(self, now_ms: int) -> int:
+        return tick_deliver(self.store, self.notifiers, now_ms, self.receipts)
+
+    def _compact(self, now_ms: int) -> None:
+        self.store.series.compact(now_ms)
+        self.reconciler.outlook.recent.drop_idle(now_ms - LOOKBACK_MS)
+
+    def _part(self, name: str, part: Callable[[], object]) -> None:
+        try:
+            part()
+        except Exception as error:
+            if self.on_error is None:
+                raise
+            self.on_error(name, error)

@@ -1,0 +1,128 @@
+"""Everything seen of one prompt, gathered through ports into one `Observed`."""
+
+from knowngood.core.model import (
+    FLEET,
+    Census,
+    ClientSeen,
+    Evidence,
+    Observed,
+    Sibling,
+    Standing,
+    State,
+    Verifying,
+)
+from knowngood.core.rules import PromptPolicy
+from knowngood.engine.recent import Recent
+from knowngood.ports import Store
+
+LIVE_MS = 15_000  # a process that was heard of within this is connected (definitions.md)
+SILENT_MS = 3_600_000  # one that was not heard for longer than this is no longer expected
+# Evidence reaches back at least this far, so that "it was reported before" can be seen.
+LOOKBACK_MS = 10 * 60_000
+# A verification may go on for a day; what it looks at is bounded by this.
+MAX_LOOKBACK_MS = 2 * 3_600_000
+MAX_PROVIDERS = 50_000  # remembered answers; more versions than this are not routed at once
+
+
+class Outlook:
+    """Where looks get what they see; remembers within a tick what all prompts share."""
+
+    def __init__(self, store: Store, listening_since_ms: int = 0) -> None:
+        """An outlook over `store` that has seen nothing yet.
+
+        Before `listening_since_ms` nobody could report, so nobody's silence counts.
+        """
+        self.store = store
+        self._listening_since_ms = listening_since_ms
+        self.recent = Recent(store.series)
+        self._clients: dict[str, list[ClientSeen]] = {}
+        self._fleets: dict[str, State] = {}
+        self._providers: dict[tuple[str, str], str | None] = {}
+
+    def begin_tick(self) -> None:
+        """Forget what was shared: the next look reads it afresh."""
+        self._clients.clear()
+        self.forget_fleet()
+
+    def forget_fleet(self) -> None:
+        """Read the fleets' states afresh: one was changed. A stale one only makes a stale apply."""
+        self._fleets.clear()
+
+    def observe(
+        self,
+        state: State,
+        policy: PromptPolicy,
+        siblings: tuple[Sibling, ...],
+        until_ms: int,
+        now_ms: int,
+    ) -> Observed:
+        """Read what is known of the prompt at `now_ms`; buckets before `until_ms` are final."""
+        route = state.route
+        if route is None:
+            return Observed(until_ms)
+        since_ms = _since_ms(state, policy, until_ms)
+        versions = {
+            arm.version: self._evidence(state, arm.version, since_ms, until_ms)
+            for arm in route.arms
+        }
+        clients = self._clients_of(state.environment, now_ms)
+        return Observed(
+            until_ms=until_ms,
+            versions=versions,
+            census=census(clients, route.generation, now_ms, self._listening_since_ms),
+            fleet=self._fleet_of(state.environment),
+            siblings=siblings,
+            provider=self.provider(state),
+        )
+
+    def _evidence(self, state: State, version: str, since_ms: int, until_ms: int) -> Evidence:
+        """A candidate's sum reaches back to its deploy; others need only the recent buckets."""
+        entry = state.entry(version)
+        lifetime_ms = None
+        if entry and entry.standing is Standing.CANDIDATE and entry.routed_ms is not None:
+            lifetime_ms = entry.routed_ms
+        key = (state.environment, state.prompt, version)
+        return self.recent.evidence(key, since_ms, lifetime_ms, until_ms)
+
+    def _fleet_of(self, environment: str) -> State:
+        if environment not in self._fleets:
+            self._fleets[environment] = self.store.states.get(environment, FLEET)
+        return self._fleets[environment]
+
+    def _clients_of(self, environment: str, now_ms: int) -> list[ClientSeen]:
+        if environment not in self._clients:
+            since_ms = now_ms - SILENT_MS
+            self._clients[environment] = self.store.clients.clients(environment, since_ms)
+        return self._clients[environment]
+
+    def provider(self, state: State) -> str | None:
+        """The provider that the suspect's configuration declares, if it does."""
+        if state.route is None:
+            return None
+        key = (state.prompt, state.route.suspect.version)
+        if key not in self._providers:
+            if len(self._providers) >= MAX_PROVIDERS:
+                self._providers.clear()
+            declared = self.store.registry.get(*key).content.config.get("provider")
+            self._providers[key] = declared if isinstance(declared, str) else None
+        return self._providers[key]
+
+
+def census(
+    clients: list[ClientSeen], generation: int, now_ms: int, listening_since_ms: int = 0
+) -> Census:
+    """Who of the clients runs `generation` or a later one."""
+    expected = [c for c in clients if not c.closed]
+    silent_ms = {c.id: now_ms - max(c.seen_ms, listening_since_ms) for c in expected}
+    live = [c for c in expected if silent_ms[c.id] <= LIVE_MS]
+    behind = tuple(sorted(c.id for c in live if c.generation < generation))
+    silent = tuple(sorted(c.id for c in expected if silent_ms[c.id] > LIVE_MS))
+    return Census(len(live), len(live) - len(behind), behind, silent)
+
+
+def _since_ms(state: State, policy: PromptPolicy, until_ms: int) -> int:
+    windows_ms = [policy.window_ms, *(t.window_ms for t in policy.triggers)]
+    since_ms = until_ms - max(LOOKBACK_MS, *windows_ms)
+    if isinstance(state.phase, Verifying):
+        since_ms = min(since_ms, max(state.phase.began_ms, until_ms - MAX_LOOKBACK_MS))
+    return since_ms

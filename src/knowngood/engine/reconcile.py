@@ -1,0 +1,224 @@
+"""Observe, judge, act: one look at each prompt that is due. The choices are all in core."""
+
+import heapq
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+from knowngood.core.decide import decide
+from knowngood.core.errors import StaleState
+from knowngood.core.model import (
+    FLEET,
+    Change,
+    Confirming,
+    Decision,
+    Observed,
+    Response,
+    Sibling,
+    State,
+    Verdict,
+)
+from knowngood.core.policy import PolicyFile
+from knowngood.core.rules import PromptPolicy
+from knowngood.engine.observe import LOOKBACK_MS, Outlook
+from knowngood.ports import Store
+
+ACTOR = "system"
+# One look may want a follow-up on the state it made (a breach opens an incident, then alerts wait);
+# a chain longer than this is a decision that is not a fixpoint, and is left to the next tick.
+MAX_ROUNDS = 4
+MAX_ENTRIES = 10_000  # lines of history in one tick; a release of all prompts writes fewer
+RETRY_MS = 5_000  # a look that failed is made again after this
+
+PromptKey = tuple[str, str]  # environment, prompt
+
+
+@dataclass(slots=True)
+class Look:
+    """One look at one prompt: what it read and what it decided."""
+
+    state: State
+    observed: Observed
+    policy: PromptPolicy
+    decision: Decision
+    now_ms: int
+
+
+@dataclass(slots=True)
+class Reconciler:
+    """What the loop remembers between ticks; all of it can be rebuilt from the store.
+
+    `due` is a heap of (when, key). `siblings` are the prompts in critical breach, by environment
+    and provider.
+    `on_error` is told of a look that failed, so that one prompt never stops the others; without it
+    the error is raised.
+    """
+
+    store: Store
+    policy: PolicyFile
+    outlook: Outlook
+    due: list[tuple[int, PromptKey]] = field(default_factory=list)
+    next_ms: dict[PromptKey, int] = field(default_factory=dict)
+    touched_until_ms: int = 0
+    seen_entry_id: int = 0  # the newest line of history whose prompt was looked at
+    siblings: dict[tuple[str, str], dict[str, Sibling]] = field(default_factory=dict)
+    acquainted: bool = False
+    on_error: Callable[[PromptKey, Exception], None] | None = None
+
+    def wake(self, key: PromptKey, at_ms: int) -> None:
+        """Look at a prompt at `at_ms` or before."""
+        if at_ms < self.next_ms.get(key, at_ms + 1):
+            self.next_ms[key] = at_ms
+            heapq.heappush(self.due, (at_ms, key))
+
+
+def new_reconciler(store: Store, policy: PolicyFile, now_ms: int) -> Reconciler:
+    """A reconciler that will look at every prompt once, and then where something happens."""
+    made = Reconciler(store, policy, Outlook(store, now_ms), touched_until_ms=now_ms - LOOKBACK_MS)
+    for entry in store.log.read(limit=1):
+        made.seen_entry_id = entry.id
+    for state in store.states.all():
+        made.wake((state.environment, state.prompt), now_ms)
+    return made
+
+
+def tick_reconcile(reconciler: Reconciler, until_ms: int, now_ms: int) -> list[Look]:
+    """Look at every prompt that is due, was reported on or was changed; do what core decides.
+
+    `until_ms` ends the closed buckets. Returns the looks that wanted something done.
+    """
+    reconciler.outlook.begin_tick()
+    _wake_touched(reconciler, until_ms, now_ms)
+    _wake_changed(reconciler, now_ms)
+    _acquaint(reconciler, until_ms, now_ms)
+    acted: list[Look] = []
+    while reconciler.due and reconciler.due[0][0] <= now_ms:
+        at_ms, key = heapq.heappop(reconciler.due)
+        if reconciler.next_ms.get(key) != at_ms:
+            continue
+        del reconciler.next_ms[key]
+        acted += _guarded(reconciler, key, until_ms, now_ms)
+    return acted
+
+
+def _acquaint(reconciler: Reconciler, until_ms: int, now_ms: int) -> None:
+    """Before the first deed see how all are: a failing provider shows in the siblings only."""
+    if reconciler.acquainted:
+        return
+    reconciler.acquainted = True
+    for key in list(reconciler.next_ms):
+        with suppress(Exception):  # it is told when the prompt is looked at in earnest
+            _remember(reconciler, look(reconciler, *key, until_ms, now_ms))
+
+
+def _wake_touched(reconciler: Reconciler, until_ms: int, now_ms: int) -> None:
+    touched = reconciler.store.series.touched(reconciler.touched_until_ms)
+    for (environment, prompt, _version), _at_ms in touched:
+        reconciler.wake((environment, prompt), now_ms)
+    reconciler.touched_until_ms = max(reconciler.touched_until_ms, until_ms)
+
+
+def _wake_changed(reconciler: Reconciler, now_ms: int) -> None:
+    """What a person or another process changed is looked at now, reported on or not."""
+    fresh = reconciler.store.log.read(after_id=reconciler.seen_entry_id, limit=MAX_ENTRIES)
+    for entry in fresh:
+        if entry.environment and entry.prompt and entry.prompt != FLEET:
+            reconciler.wake((entry.environment, entry.prompt), now_ms)
+        reconciler.seen_entry_id = entry.id
+
+
+def look(reconciler: Reconciler, environment: str, prompt: str, until_ms: int, now_ms: int) -> Look:
+    """Observe and decide, and change nothing."""
+    state = reconciler.store.states.get(environment, prompt)
+    policy = reconciler.policy.for_prompt(prompt)
+    siblings = _siblings_of(reconciler, state)
+    observed = reconciler.outlook.observe(state, policy, siblings, until_ms, now_ms)
+    return Look(state, observed, policy, decide(state, observed, policy, now_ms), now_ms)
+
+
+def changes(seen: Look) -> tuple[Change, ...]:
+    """The look's decision as changes to apply: the prompt's, and the fleet's with it."""
+    state, decision = seen.state, seen.decision
+    made = [
+        Change(
+            state.environment,
+            state.prompt,
+            state.revision,
+            decision.actions,
+            ACTOR,
+            seen.policy.revision,
+        )
+    ]
+    if decision.fleet_actions:
+        fleet_revision = seen.observed.fleet.revision if seen.observed.fleet else 0
+        made.append(
+            Change(
+                state.environment,
+                FLEET,
+                fleet_revision,
+                decision.fleet_actions,
+                ACTOR,
+                seen.policy.revision,
+            )
+        )
+    return tuple(made)
+
+
+def _guarded(reconciler: Reconciler, key: PromptKey, until_ms: int, now_ms: int) -> list[Look]:
+    try:
+        return _settle(reconciler, key, until_ms, now_ms)
+    except Exception as error:
+        if reconciler.on_error is None:
+            raise
+        reconciler.on_error(key, error)
+        reconciler.wake(key, now_ms + RETRY_MS)
+        return []
+
+
+def _settle(reconciler: Reconciler, key: PromptKey, until_ms: int, now_ms: int) -> list[Look]:
+    """Look and act until nothing more is wanted; a stale look is simply made again."""
+    acted: list[Look] = []
+    seen = None
+    for _ in range(MAX_ROUNDS):
+        seen = look(reconciler, *key, until_ms, now_ms)
+        _remember(reconciler, seen)
+        if not seen.decision.actions:
+            break
+        try:
+            reconciler.store.states.apply(changes(seen), now_ms)
+            acted.append(seen)
+        except StaleState:
+            reconciler.outlook.forget_fleet()
+        else:
+            if seen.decision.fleet_actions:
+                reconciler.outlook.forget_fleet()
+    if seen is not None:
+        reconciler.wake(key, now_ms + seen.decision.recheck_after_ms)
+    return acted
+
+
+def _remember(reconciler: Reconciler, seen: Look) -> None:
+    """Keep a critical breach in mind for the other prompts on the same provider."""
+    route, provider = seen.state.route, seen.observed.provider
+    if route is None or provider is None:
+        return
+    breaching = any(
+        f.verdict is Verdict.BREACH and f.response is Response.ROLLBACK
+        for f in seen.decision.findings
+    )
+    of_provider = reconciler.siblings.setdefault((seen.state.environment, provider), {})
+    before = of_provider.pop(seen.state.prompt, None)
+    if breaching:
+        since_ms = before.breaching_since_ms if before else seen.now_ms
+        if isinstance(seen.state.phase, Confirming):
+            since_ms = seen.state.phase.began_ms  # known across restarts
+        of_provider[seen.state.prompt] = Sibling(seen.state.prompt, since_ms, route.since_ms)
+
+
+def _siblings_of(reconciler: Reconciler, state: State) -> tuple[Sibling, ...]:
+    provider = reconciler.outlook.provider(state)
+    if provider is None:
+        return ()
+    of_provider = reconciler.siblings.get((state.environment, provider), {})
+    others = [s for s in of_provider.values() if s.prompt != state.prompt]
+    return tuple(sorted(others, key=lambda s: s.prompt))

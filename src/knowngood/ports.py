@@ -1,0 +1,218 @@
+"""What the engine needs from the outside, as small protocols; the memory store is the reference.
+
+What belongs here: Protocols of at most five methods each, and nothing that runs. A port's contract
+is its docstrings; `knowngood.conformance` holds every implementation to them.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from knowngood.core.model import AuditEntry, Change, ClientSeen, Outgoing, Severity, State, Version
+from knowngood.core.window import Bucket
+
+VersionKey = tuple[str, str, str]  # environment, prompt, version
+
+
+class Registry(Protocol):
+    """Prompt versions: immutable, only ever added."""
+
+    def put(self, version: Version) -> bool:
+        """Add a version; True if it is new, False if the same content was there already.
+
+        Raises ContentConflict when the version's name is taken by other content (digest).
+        """
+
+    def get(self, prompt: str, version: str) -> Version:
+        """The version. Raises UnknownPrompt or UnknownVersion, with the list of known names."""
+
+    def versions(self, prompt: str) -> list[Version]:
+        """All versions of a prompt, oldest first. Raises UnknownPrompt."""
+
+    def prompts(self) -> list[str]:
+        """The names of all prompts, sorted."""
+
+    def contents(self, keys: Iterable[tuple[str, str]]) -> list[Version]:
+        """The versions with these (prompt, version) names, in one read; unknown ones left out."""
+
+
+class States(Protocol):
+    """The control state: one fenced revision per prompt and environment."""
+
+    def get(self, environment: str, prompt: str) -> State:
+        """The state; a fresh one at revision 0 when none was written.
+
+        Raises UnknownEnvironment.
+        """
+
+    def all(self, environment: str | None = None) -> list[State]:
+        """Every written state but the fleet's (prompt `*`), by environment and prompt."""
+
+    def apply(self, changes: Sequence[Change], now_ms: int) -> list[State]:
+        """Apply all changes with their audit lines and outgoing messages, or nothing.
+
+        One transaction. Raises StaleState when a state's revision is not the one that was seen. If
+        a change moves a route, the environment's generation rises by one. A message whose key was
+        queued before is not queued again. Returns the new states in the order of the changes.
+        """
+
+    def generation(self, environment: str) -> int:
+        """The environment's generation, 0 before its first route. Raises UnknownEnvironment."""
+
+    def environments(self, add: str | None = None) -> list[str]:
+        """All environments, sorted, after adding `add` if given.
+
+        `production` and `staging` always exist.
+        """
+
+
+class Log(Protocol):
+    """The audit log: append-only history."""
+
+    def append(self, entries: Iterable[AuditEntry]) -> None:
+        """Add lines that belong to no state, such as a push."""
+
+    def read(
+        self,
+        environment: str | None = None,
+        prompt: str | None = None,
+        after_id: int = 0,
+        limit: int = 100,
+    ) -> list[AuditEntry]:
+        """The newest `limit` lines after `after_id` that match, oldest first."""
+
+    def get(self, entry_id: int) -> AuditEntry:
+        """One line. Raises UnknownEntry."""
+
+
+class Outbox(Protocol):
+    """Messages to people, queued in the transaction of their reason."""
+
+    def due(self, now_ms: int, limit: int) -> list[Outgoing]:
+        """Unsent messages whose next try has come, oldest first."""
+
+    def sent(self, message_id: int, receipt: str, now_ms: int) -> None:
+        """The message was delivered."""
+
+    def retry(self, message_id: int, next_try_ms: int, error: str) -> None:
+        """The delivery failed and is tried again; counts the attempt."""
+
+    def gave_up(self, message_id: int, error: str, now_ms: int) -> None:
+        """The delivery failed for good."""
+
+    def waiting_count(self) -> int:
+        """How many messages are unsent."""
+
+
+class Series(Protocol):
+    """Observations: additive windows by version and time."""
+
+    def append(
+        self,
+        rows: Sequence[tuple[VersionKey, Bucket]],
+        heard: Sequence[ClientSeen],
+        scored: Mapping[tuple[str, str], tuple[int, int]],
+    ) -> None:
+        """Add windows, the clients' last sequence numbers and late scores, in one transaction.
+
+        Several rows of the same version and bucket add up. `scored` maps (call id, score name) to
+        (bin, arrival ms).
+        """
+
+    def read(self, key: VersionKey, since_ms: int, until_ms: int) -> list[Bucket]:
+        """The buckets with since_ms <= at_ms < until_ms, oldest first, rows merged."""
+
+    def touched(self, since_ms: int) -> list[tuple[VersionKey, int]]:
+        """Versions with a bucket at or after `since_ms`, each with its newest bucket's at_ms."""
+
+    def scores(self, calls: Iterable[str]) -> dict[tuple[str, str], int]:
+        """The bins of late scores that are remembered for these call ids, by (call id, name)."""
+
+    def compact(self, now_ms: int) -> int:
+        """Roll old buckets up (1 s to 1 min after 2 h, to 1 h after 30 days), drop after 13 months.
+
+        Forgets late scores after 24 h and clients after 24 h of silence. A window's totals do not
+        change. Returns how many rows went away.
+        """
+
+
+class Clients(Protocol):
+    """The processes that were heard of."""
+
+    def clients(self, environment: str, since_ms: int) -> list[ClientSeen]:
+        """Clients heard at or after `since_ms`, by id."""
+
+    def client(self, client_id: str) -> ClientSeen | None:
+        """The last that was heard of one client."""
+
+
+class Policies(Protocol):
+    """Every policy that was ever in force, by the digest of its canonical JSON."""
+
+    def put(self, digest: str, policy: Mapping[str, Any], now_ms: int) -> None:
+        """Keep a policy; the same digest again changes nothing."""
+
+    def get(self, digest: str) -> Mapping[str, Any] | None:
+        """The policy with this digest."""
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A message as a notifier gets it."""
+
+    key: str
+    audience: str
+    severity: Severity
+    subject: str
+    body: str
+    environment: str
+    prompt: str
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """The provider took the message; `receipt` is its answer."""
+
+    receipt: str
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """Try again, not before `after_ms` from now."""
+
+    error: str
+    after_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """The provider will never take this message."""
+
+    error: str
+
+
+class Notifier(Protocol):
+    """One way to reach people."""
+
+    def notify(self, page: Page) -> Delivered | Retry | Rejected:
+        """Hand the page over. Never raises for what the provider answers."""
+
+
+class Clock(Protocol):
+    """Where the time comes from."""
+
+    def now_ms(self) -> int:
+        """Milliseconds since the Unix epoch."""
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """One store, seen through its ports."""
+
+    registry: Registry
+    states: States
+    log: Log
+    outbox: Outbox
+    series: Series
+    clients: Clients
+    policies: Policies

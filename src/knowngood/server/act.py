@@ -1,0 +1,507 @@
+"""What may be done: names are checked, core says what follows, the store takes all or nothing.
+
+Each order is one transaction together with its line of history. An order that meets somebody
+else's change is thought over on the new state; one that names the revision it was thought out on is
+refused instead. A rollback needs the control store and nothing else.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from knowngood.core.check import refuse
+from knowngood.core.content import (
+    check_environment_name,
+    check_prompt_name,
+    check_version_name,
+    digest,
+    parse_content,
+)
+from knowngood.core.errors import (
+    BadRequest,
+    ContentConflict,
+    NotConfirmed,
+    StaleState,
+    UnknownPrompt,
+)
+from knowngood.core.evolve import evolve, moves_route
+from knowngood.core.explain import route_words
+from knowngood.core.model import (
+    FLEET,
+    Action,
+    Arm,
+    AuditEntry,
+    Change,
+    Observed,
+    Record,
+    Route,
+    Standing,
+    State,
+    Steady,
+    Version,
+)
+from knowngood.core.steps import operator
+from knowngood.core.steps.case import Case
+from knowngood.core.window import Window, total
+from knowngood.engine.ingest import closed_until_ms
+from knowngood.server.desk import Desk, split, within
+from knowngood.server.read import version_data
+from knowngood.server.words import action_words, arms_data, hold_data, iso, when
+
+ATTEMPTS = 3  # an order loses a race against the engine once, hardly twice; then say so
+# Evidence is for the record. A person's rollback waits this long for it and no longer.
+EVIDENCE_WAIT_S = 2.0
+BECAUSE_CHARS_MAX = 2_000  # a reason, not an essay; it goes into pages and onto phones
+NOTE_CHARS_MAX = 2_000
+RECENT_COUNT = 200  # lines of history in which an order finds its own, written a moment ago
+OVERRIDES = ("quarantined", "not_known_good", "in_progress")
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """Who asks, why, and how carefully. `revision`, if given, is the one that must still hold."""
+
+    actor: str
+    because: str = ""
+    override: tuple[str, ...] = ()
+    revision: int | None = None
+    dry_run: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Done:
+    """What an order did, or with `dry_run` would have done."""
+
+    before: State
+    after: State
+    actions: tuple[Action, ...]
+    dry_run: bool
+
+
+# --- Prompts and environments
+
+
+def push(
+    desk: Desk, prompt: str, version: str, data: object, ask: Ask, note: str, now_ms: int
+) -> dict[str, Any]:
+    """Add a version; `outcome` is `new`, or `unchanged` if this very content is there already.
+
+    Raises BadRequest, BadContent, or ContentConflict when the name is taken by other content.
+    """
+    name, wanted = split(prompt, version)
+    check_prompt_name(name)
+    content = parse_content(data)
+    if len(note) > NOTE_CHARS_MAX:
+        raise BadRequest(f"the note has {len(note)} characters; the limit is {NOTE_CHARS_MAX}")
+    pushed = Version(
+        prompt=name,
+        version=check_version_name(wanted),
+        content=content,
+        digest=digest(content),
+        author=ask.actor,
+        created_ms=now_ms,
+        note=note,
+    )
+    there = _same_name(desk, pushed)
+    if ask.dry_run:
+        new = there is None
+    else:
+        new = desk.store.registry.put(pushed)
+    if new and not ask.dry_run:
+        desk.store.log.append([_pushed(desk, pushed, ask)])
+    shown = pushed if new or there is None else there
+    outcome = "new" if new else "unchanged"
+    return {"outcome": outcome, "dry_run": ask.dry_run, **version_data(shown)}
+
+
+def add_environment(desk: Desk, name: str, ask: Ask, now_ms: int) -> dict[str, Any]:
+    """Add an environment; one that is there already is left as it is. Raises BadRequest."""
+    check_environment_name(name)
+    new = name not in desk.store.states.environments()
+    if new and not ask.dry_run:
+        desk.store.states.environments(add=name)
+        entry = AuditEntry(
+            at_ms=now_ms,
+            environment=name,
+            prompt=FLEET,
+            kind="environment.added",
+            because=ask.because or "added",
+            actor=ask.actor,
+            revision=0,
+            generation=0,
+            policy_revision=desk.policy.revision,
+        )
+        desk.store.log.append([entry])
+    outcome = "new" if new else "unchanged"
+    return {"outcome": outcome, "dry_run": ask.dry_run, "name": name}
+
+
+def _same_name(desk: Desk, pushed: Version) -> Version | None:
+    """The version that has this name, if there is one. Raises ContentConflict."""
+    try:
+        versions = desk.store.registry.versions(pushed.prompt)
+    except UnknownPrompt:
+        return None
+    there = next((v for v in versions if v.version == pushed.version), None)
+    if there is not None and there.digest != pushed.digest:
+        raise ContentConflict(
+            f"{pushed.prompt}:{pushed.version} exists with other content "
+            f"({there.digest[:12]}, pushed by {there.author}); versions are immutable",
+            known=[v.version for v in versions],
+            next_step="push it under another version name",
+        )
+    return there
+
+
+def _pushed(desk: Desk, pushed: Version, ask: Ask) -> AuditEntry:
+    return AuditEntry(
+        at_ms=pushed.created_ms,
+        environment="",
+        prompt=pushed.prompt,
+        kind="version.pushed",
+        because=ask.because or pushed.note or "pushed",
+        actor=ask.actor,
+        revision=0,
+        generation=0,
+        policy_revision=desk.policy.revision,
+        detail={"version": pushed.version, "digest": pushed.digest},
+    )
+
+
+# --- Routes
+
+
+def promote(
+    desk: Desk, environment: str, prompt: str, version: str, ask: Ask, now_ms: int
+) -> dict[str, Any]:
+    """Serve a version to everybody.
+
+    Raises Unknown…, BadRequest without a reason, Quarantined, InProgress or StaleState.
+    """
+    desk.check_environment(environment)
+    name, wanted = desk.resolve(prompt, version)
+    assert wanted is not None
+    _check(ask, because=True)
+
+    def decide(state: State) -> tuple[Action, ...]:
+        outgoing = _outgoing(desk, state, now_ms)
+        return operator.promote(state, wanted, ask.because, ask.override, outgoing)
+
+    done = _carry_out(desk, environment, name, ask, decide, now_ms)
+    return _result(desk, done, now_ms)
+
+
+def set_route(
+    desk: Desk,
+    environment: str,
+    prompt: str,
+    arms: list[tuple[str, int]],
+    ask: Ask,
+    now_ms: int,
+) -> dict[str, Any]:
+    """Split the traffic between one or two versions, by weights that sum to 10,000.
+
+    Of two, the first is the control and the second on trial, unless the second serves already and
+    the first does not. Raises Unknown…, BadWeights, BadRequest without a reason, Quarantined,
+    InProgress or StaleState.
+    """
+    desk.check_environment(environment)
+    name = desk.resolve(prompt)[0]
+    resolved = tuple(Arm(desk.resolve(name, each)[1] or "", bp) for each, bp in arms)
+    Route(resolved)
+    _check(ask, because=True)
+
+    def decide(state: State) -> tuple[Action, ...]:
+        ordered = _ordered(state, resolved)
+        outgoing = _outgoing(desk, state, now_ms)
+        return operator.move(state, ordered, ask.because, ask.override, outgoing)
+
+    done = _carry_out(desk, environment, name, ask, decide, now_ms)
+    return _result(desk, done, now_ms)
+
+
+def _ordered(state: State, arms: tuple[Arm, ...]) -> tuple[Arm, ...]:
+    """The control first: of two arms the one that serves already, else as given."""
+    if len(arms) < 2 or state.route is None:
+        return arms
+    first, second = arms
+    control = state.route.control.version
+    newcomer = state.route.weight_bp(first.version) == 0
+    serves = state.route.weight_bp(second.version) > 0
+    swap = second.version == control or (newcomer and serves)
+    return (second, first) if swap else arms
+
+
+def _outgoing(desk: Desk, state: State, now_ms: int) -> Window | None:
+    """The last healthy day of a known-good version that is about to leave the whole of the traffic.
+
+    None where there is nothing to keep: a split route, a version with an open finding. The
+    observations being unavailable holds nobody up either.
+    """
+    route = state.route
+    if route is None or route.candidate or state.incident or not isinstance(state.phase, Steady):
+        return None
+    version = route.control.version
+    entry = state.entry(version)
+    if entry is None or entry.standing is not Standing.GOOD:
+        return None
+    day_ms = desk.policy.for_prompt(state.prompt).baseline.window_ms
+    since_ms = max(now_ms - day_ms, entry.routed_ms or 0)
+    key = (state.environment, state.prompt, version)
+    try:
+        return within(
+            EVIDENCE_WAIT_S,
+            lambda: total(b.window for b in desk.store.series.read(key, since_ms, now_ms)),
+        )
+    except Exception:
+        return None
+
+
+# --- Rollback
+
+
+def rollback(
+    desk: Desk,
+    environment: str,
+    prompt: str,
+    target: str | None,
+    ask: Ask,
+    now_ms: int,
+    *,
+    confirm: bool = False,
+    quarantine: bool = True,
+) -> dict[str, Any]:
+    """Go back to a known-good version, at once and for everybody; no brake holds it.
+
+    Without a target, to the newest known-good version. With `confirm` nothing happens unless
+    something is found wrong. Raises Unknown…, NotRouted, NoTarget, Quarantined, NotKnownGood,
+    NotConfirmed or StaleState.
+    """
+    desk.check_environment(environment)
+    name, wanted = desk.resolve(prompt, target)
+    _check(ask, because=True)
+    request = operator.RollbackRequest(ask.because, wanted, confirm, ask.override, quarantine)
+
+    def decide(state: State) -> tuple[Action, ...]:
+        case, trouble = _case(desk, state, now_ms)
+        if trouble is None:
+            return operator.roll_back(case, request)
+        return _roll_back_blindly(case, request, trouble)
+
+    done = _carry_out(desk, environment, name, ask, decide, now_ms)
+    return _rollback_result(desk, done, now_ms)
+
+
+def _case(desk: Desk, state: State, now_ms: int) -> tuple[Case, str | None]:
+    """What is known, with its findings if they can be had in time, else with the trouble."""
+    policy = desk.policy.for_prompt(state.prompt)
+    if state.route is None:
+        return Case(state, Observed(now_ms), policy, (), now_ms), None
+    try:
+        seen = within(
+            EVIDENCE_WAIT_S, lambda: desk.look_afresh(state.environment, state.prompt, now_ms)
+        )
+    except Exception as error:
+        nothing = Observed(closed_until_ms(now_ms))
+        return Case(state, nothing, policy, (), now_ms), str(error) or type(error).__name__
+    return Case(state, seen.observed, policy, seen.decision.findings, now_ms), None
+
+
+def _roll_back_blindly(
+    case: Case, request: operator.RollbackRequest, trouble: str
+) -> tuple[Action, ...]:
+    """The rollback without evidence, and a record that says so."""
+    actions = operator.roll_back(case, replace(request, if_confirmed=False))
+    if request.if_confirmed and actions:
+        raise NotConfirmed(
+            f"Problem not confirmed: the evidence is unavailable ({trouble}); nothing was changed",
+            next_step="roll back without asking for confirmation, if you mean it all the same",
+        )
+    because = f"{request.because} (confirmation skipped; evidence unavailable: {trouble})"
+    return tuple(
+        replace(action, because=because, detail={**action.detail, "evidence_unavailable": trouble})
+        if isinstance(action, Record) and action.kind == "rollback.requested"
+        else action
+        for action in actions
+    )
+
+
+def _rollback_result(desk: Desk, done: _Done, now_ms: int) -> dict[str, Any]:
+    before, after = done.before.route, done.after.route
+    assert before is not None and after is not None
+    outcome = "switched" if done.actions else "unchanged"
+    result: dict[str, Any] = {
+        "success": True,
+        "id": None,
+        "from_version": before.suspect.version,
+        "to_version": after.control.version,
+        "timestamp": iso(now_ms),
+        "generation": after.generation,
+        "outcome": outcome,
+    }
+    if done.dry_run:
+        result["outcome"] = "would_switch" if done.actions else "unchanged"
+        result["dry_run"] = True
+        result["would"] = [action_words(action) for action in done.actions]
+    elif done.actions:
+        result["id"] = _entry_id(desk, done.after, "rollback.switched")
+    return result
+
+
+# --- The ledger and automation
+
+
+def vouch(
+    desk: Desk, environment: str, prompt: str, version: str, ask: Ask, now_ms: int
+) -> dict[str, Any]:
+    """Make a version known good by a person's word.
+
+    Raises Unknown…, BadRequest without a reason, Quarantined or StaleState.
+    """
+    return _on_version(desk, environment, prompt, version, ask, operator.vouch, now_ms)
+
+
+def unquarantine(
+    desk: Desk, environment: str, prompt: str, version: str, ask: Ask, now_ms: int
+) -> dict[str, Any]:
+    """Make a quarantined version a candidate again.
+
+    Raises Unknown…, BadRequest without a reason or when it is not quarantined, or StaleState.
+    """
+    return _on_version(desk, environment, prompt, version, ask, operator.unquarantine, now_ms)
+
+
+def _on_version(
+    desk: Desk,
+    environment: str,
+    prompt: str,
+    version: str,
+    ask: Ask,
+    verb: Callable[[State, str, str], tuple[Action, ...]],
+    now_ms: int,
+) -> dict[str, Any]:
+    desk.check_environment(environment)
+    name, wanted = desk.resolve(prompt, version)
+    assert wanted is not None
+    _check(ask, because=True)
+    done = _carry_out(
+        desk, environment, name, ask, lambda state: verb(state, wanted, ask.because), now_ms
+    )
+    return {**_result(desk, done, now_ms), "version": wanted}
+
+
+def automation(
+    desk: Desk,
+    environment: str,
+    prompt: str | None,
+    off_ms: int | None,
+    ask: Ask,
+    now_ms: int,
+) -> dict[str, Any]:
+    """Turn automation off for `off_ms`, or (None) on; for one prompt, or for all of them.
+
+    Raises Unknown…, BadRequest without a reason or with too long a hold, or StaleState.
+    """
+    desk.check_environment(environment)
+    name = FLEET if prompt is None else desk.resolve(prompt)[0]
+    _check(ask, because=True)
+
+    def decide(state: State) -> tuple[Action, ...]:
+        return operator.set_automation(state, off_ms, ask.because, ask.actor, now_ms)
+
+    done = _carry_out(desk, environment, name, ask, decide, now_ms)
+    hold = hold_data(done.after.automation, now_ms)
+    return {**_result(desk, done, now_ms), "automation": hold}
+
+
+# --- Carrying out
+
+
+def _check(ask: Ask, *, because: bool) -> None:
+    if because and not ask.because.strip():
+        raise BadRequest("a reason is needed", next_step="say why with `because`")
+    if len(ask.because) > BECAUSE_CHARS_MAX:
+        raise BadRequest(
+            f"the reason has {len(ask.because)} characters; the limit is {BECAUSE_CHARS_MAX}"
+        )
+    for name in ask.override:
+        if name not in OVERRIDES:
+            raise BadRequest(f"{name!r} is nothing that can be overridden", known=OVERRIDES)
+
+
+def _carry_out(
+    desk: Desk,
+    environment: str,
+    prompt: str,
+    ask: Ask,
+    decide: Callable[[State], tuple[Action, ...]],
+    now_ms: int,
+) -> _Done:
+    """Decide on the state and apply; a change in between is met by deciding anew."""
+    for attempt in range(ATTEMPTS):
+        state = desk.store.states.get(environment, prompt)
+        if ask.revision is not None and state.revision != ask.revision:
+            raise _stale(desk, state, ask.revision)
+        actions = decide(state)
+        change = Change(
+            environment, prompt, state.revision, actions, ask.actor, desk.policy.revision
+        )
+        if not actions:
+            return _Done(state, state, (), ask.dry_run)
+        if ask.dry_run:
+            return _Done(state, _rehearse(desk, state, change, now_ms), actions, True)
+        try:
+            (after,) = desk.store.states.apply([change], now_ms)
+        except StaleState:
+            if ask.revision is not None or attempt + 1 == ATTEMPTS:
+                raise
+            continue
+        return _Done(state, after, actions, False)
+    raise AssertionError("the last attempt returns or raises")
+
+
+def _rehearse(desk: Desk, state: State, change: Change, now_ms: int) -> State:
+    """The state that the change would lead to."""
+    generation = desk.store.states.generation(change.environment) + moves_route([change])
+    after = evolve(state, change, generation, now_ms)
+    refuse(after)
+    return after
+
+
+def _stale(desk: Desk, state: State, seen: int) -> StaleState:
+    lines = desk.store.log.read(state.environment, state.prompt, limit=RECENT_COUNT)
+    since = [f"{e.kind} by {e.actor}: {e.because}" for e in lines if e.revision > seen]
+    return StaleState(
+        f"{state.environment}/{state.prompt} has changed: revision {seen} was seen, "
+        f"it is at {state.revision} now" + (f" ({'; '.join(since[-5:])})" if since else ""),
+        known=[str(state.revision)],
+        next_step="look again and decide anew",
+    )
+
+
+def _result(desk: Desk, done: _Done, now_ms: int) -> dict[str, Any]:
+    """What changed, in one shape for every order but the rollback."""
+    route = done.after.route
+    records = [action for action in done.actions if isinstance(action, Record)]
+    applied = bool(done.actions) and not done.dry_run
+    return {
+        "outcome": "changed" if done.actions else "unchanged",
+        "dry_run": done.dry_run,
+        "id": _entry_id(desk, done.after, records[-1].kind) if applied and records else None,
+        "environment": done.after.environment,
+        "prompt": done.after.prompt,
+        "revision": done.after.revision,
+        "generation": route.generation if route else 0,
+        "from_route": route_words(done.before.route),
+        "route": route_words(route),
+        "arms": arms_data(done.after, route.arms) if route else [],
+        "did": [action_words(action) for action in done.actions],
+        **when("at", now_ms),
+    }
+
+
+def _entry_id(desk: Desk, after: State, kind: str) -> int | None:
+    """The id of the line of history that the order wrote."""
+    lines = desk.store.log.read(after.environment, after.prompt, limit=RECENT_COUNT)
+    own = [e.id for e in lines if e.revision == after.revision and e.kind == kind]
+    return own[-1] if own else None

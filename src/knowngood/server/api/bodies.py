@@ -1,0 +1,219 @@
+"""What may be sent: every field named and described, unknown ones refused with what is known."""
+
+from difflib import get_close_matches
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from knowngood.core.errors import BadRequest
+
+PROMPT = Field(
+    description="The prompt's name, or `name:version`.",
+    max_length=300,
+    examples=["customer-support"],
+)
+VERSION = Field(description="The version, or `name:version`.", max_length=300, examples=["v2.0.0"])
+BECAUSE = Field(
+    description="The reason, kept in the history for people who were not there.",
+    min_length=1,
+    max_length=2_000,
+)
+Environment = Annotated[
+    str, Field(description="The environment.", max_length=300, examples=["production"])
+]
+Override = Annotated[
+    list[str],
+    Field(
+        description="Refusals to step over: `quarantined`, `not_known_good`, `in_progress`.",
+        max_length=10,
+    ),
+]
+Revision = Annotated[
+    int | None,
+    Field(
+        description="The revision that was looked at: refused if it has changed since (409).",
+        ge=0,
+        le=2**53,
+    ),
+]
+DryRun = Annotated[bool, Field(description="Only say what would change.")]
+
+
+class Body(BaseModel):
+    """A body that refuses fields that it does not know, with the list of those that it does."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_unknown(cls, data: Any) -> Any:
+        if isinstance(data, dict):
+            known = [field.alias or name for name, field in cls.model_fields.items()]
+            for name in data:
+                if name not in known:
+                    meant = get_close_matches(str(name), known, 1)
+                    raise BadRequest(
+                        f"unknown field {str(name)[:100]!r}",
+                        known=known,
+                        next_step=f"did you mean `{meant[0]}`?" if meant else "",
+                    )
+        return data
+
+
+class PushBody(Body):
+    """A new version of a prompt: a text or chat messages, and a configuration."""
+
+    version: Annotated[str, Field(description="The new version's name.", examples=["v2.0.0"])]
+    text: Annotated[
+        str | None, Field(description="The prompt, with `{{ name }}` for what is filled in.")
+    ] = None
+    messages: Annotated[
+        list[Any] | None,
+        Field(description="Instead of a text: chat messages, `{role, content}` each."),
+    ] = None
+    config: Annotated[
+        dict[str, Any] | None,
+        Field(description="Model, parameters, tools: whatever the application reads."),
+    ] = None
+    note: Annotated[str, Field(description="What is new in it.")] = ""
+    because: Annotated[str, Field(description="Why it was pushed.", max_length=2_000)] = ""
+    dry_run: DryRun = False
+
+    def content(self) -> dict[str, Any]:
+        """The content part, for core to check."""
+        given = {"text": self.text, "messages": self.messages, "config": self.config}
+        return {name: value for name, value in given.items() if value is not None}
+
+
+class PromoteBody(Body):
+    """Serve a version to everybody."""
+
+    prompt: Annotated[str, PROMPT]
+    version: Annotated[str | None, VERSION] = None
+    environment: Environment = "production"
+    because: Annotated[str, BECAUSE]
+    override: Override = Field(default_factory=list)
+    revision: Revision = None
+    dry_run: DryRun = False
+
+
+class ArmBody(Body):
+    """A version and its share of the traffic."""
+
+    version: Annotated[str, VERSION]
+    weight_bp: Annotated[
+        int, Field(description="Its share in basis points: 10000 is all of it.", examples=[9500])
+    ]
+
+
+class RouteBody(Body):
+    """Split the traffic between one or two versions."""
+
+    prompt: Annotated[str, PROMPT]
+    arms: Annotated[
+        list[ArmBody],
+        Field(
+            description="One or two versions whose weights sum to 10000. Of two, the one that "
+            "serves already is the control and the other is on trial.",
+            max_length=10,
+        ),
+    ]
+    environment: Environment = "production"
+    because: Annotated[str, BECAUSE]
+    override: Override = Field(default_factory=list)
+    revision: Revision = None
+    dry_run: DryRun = False
+
+
+class RollbackBody(Body):
+    """Go back to a known-good version, at once and for everybody."""
+
+    prompt: Annotated[str, PROMPT]
+    target_version: Annotated[
+        str | None,
+        Field(
+            description="A known-good version; by default the newest of them.",
+            max_length=300,
+            examples=["v1.9.0"],
+        ),
+    ] = None
+    environment: Environment = "production"
+    because: Annotated[str, BECAUSE] = "manual rollback via API"
+    confirm: Annotated[
+        bool, Field(description="Change nothing unless something is found wrong (409).")
+    ] = False
+    quarantine: Annotated[
+        bool, Field(description="Quarantine the version that is rolled back.")
+    ] = True
+    override: Override = Field(default_factory=list)
+    revision: Revision = None
+    dry_run: DryRun = False
+
+
+class VersionBody(Body):
+    """An order about one version: vouch for it, or lift its quarantine."""
+
+    prompt: Annotated[str, PROMPT]
+    version: Annotated[str | None, VERSION] = None
+    environment: Environment = "production"
+    because: Annotated[str, BECAUSE]
+    revision: Revision = None
+    dry_run: DryRun = False
+
+
+class AutomationBody(Body):
+    """Turn automatic rollbacks off for a while, or on again."""
+
+    state: Annotated[Literal["on", "off"], Field(description="`off` or `on`.")]
+    prompt: Annotated[
+        str | None, Field(description="One prompt; by default all of them.", max_length=300)
+    ] = None
+    environment: Environment = "production"
+    for_: Annotated[
+        str | None,
+        Field(alias="for", description="How long it is off, a week at most.", examples=["2h"]),
+    ] = None
+    because: Annotated[str, BECAUSE]
+    revision: Revision = None
+    dry_run: DryRun = False
+
+
+class EnvironmentBody(Body):
+    """Add an environment."""
+
+    name: Annotated[str, Field(description="Its name.", examples=["canary-eu"])]
+    because: Annotated[str, Field(description="Why.", max_length=2_000)] = ""
+    dry_run: DryRun = False
+
+
+class ErrorDetail(BaseModel):
+    """What was wrong, what exists, and what to do about it."""
+
+    code: Annotated[str, Field(description="For programs.", examples=["unknown_prompt"])]
+    message: Annotated[str, Field(description="For people.")]
+    known: Annotated[list[str], Field(description="What exists instead.")]
+    next: Annotated[str, Field(description="What to do now.")]
+
+
+class ErrorBody(BaseModel):
+    """The one shape of every error."""
+
+    error: ErrorDetail
+
+
+class RollbackResult(BaseModel):
+    """What a rollback did."""
+
+    success: bool
+    id: Annotated[int | None, Field(description="The entry of the history.")]
+    from_version: str
+    to_version: str
+    timestamp: Annotated[str, Field(description="ISO 8601, in UTC.")]
+    generation: Annotated[int, Field(description="What every process confirms when it has it.")]
+    outcome: Annotated[
+        str, Field(description="`switched`, `unchanged`, or with `dry_run` `would_switch`.")
+    ]
+    dry_run: bool | None = None
+    would: Annotated[list[str] | None, Field(description="With `dry_run`: what would be done.")] = (
+        None
+    )

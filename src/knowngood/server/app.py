@@ -1,0 +1,172 @@
+"""The composition root: the only place of the server that names concrete stores."""
+
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import structlog
+import uvicorn
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+
+from knowngood.adapters.catalog import notifiers
+from knowngood.core.policy import PolicyFile, warnings
+from knowngood.engine.ingest import Ingest
+from knowngood.engine.loop import Engine
+from knowngood.engine.reconcile import new_reconciler
+from knowngood.ports import Clock
+from knowngood.server import logs
+from knowngood.server.api import acts, machines, reads, refusals
+from knowngood.server.desk import Desk
+from knowngood.server.guard import Guard
+from knowngood.server.heart import Heart, told
+from knowngood.server.metrics import Metrics
+from knowngood.server.policy_file import load_policy
+from knowngood.server.runtime import Lanes, Runtime, Snapshots, lineage
+from knowngood.server.settings import MEMORY, Settings
+from knowngood.store.memory import open_memory
+from knowngood.store.opened import OpenStore
+from knowngood.store.postgres import open_postgres
+from knowngood.store.sqlite import open_sqlite
+
+VERSION = "0.1.0"
+DESCRIPTION = (
+    "Stores prompt versions, serves them, watches them in production and rolls back to the last "
+    "known-good one. Every error has the shape `{error: {code, message, known, next}}`; wherever a "
+    "version is named, `name:version` is accepted."
+)
+# A request takes milliseconds; what has not ended by then hangs on something that is gone.
+GRACE_S = 5
+
+log = structlog.get_logger("knowngood.server")
+
+
+class SystemClock:
+    """The machine's own clock."""
+
+    def now_ms(self) -> int:
+        """See ports.Clock."""
+        return time.time_ns() // 1_000_000
+
+
+def create_app(settings: Settings, clock: Clock | None = None, *, ticking: bool = True) -> FastAPI:
+    """The server as an application, its store opened; `app.state.runtime` is what it consists of.
+
+    With `ticking` false no thread is started: whoever holds the clock calls `runtime.heart.beat()`.
+    Raises KnowngoodError when the policy, a notifier or the store cannot be used.
+    """
+    clock = clock if clock is not None else SystemClock()
+    policy = load_policy(settings.policy)
+    senders = notifiers(settings.notify)
+    store = open_store(settings.db)
+    try:
+        now_ms = clock.now_ms()
+        store.policies.put(policy.revision, policy.data, now_ms)
+        for environment in settings.environments:
+            store.states.environments(add=environment)
+        ingest = Ingest(store, lambda: policy.scores)
+        reconciler = new_reconciler(store, policy, now_ms)
+        reconciler.on_error = lambda key, error: told(log, f"look at {'/'.join(key)}", error)
+        engine = Engine(
+            store,
+            ingest,
+            reconciler,
+            senders,
+            on_error=lambda part, error: told(log, part, error),
+        )
+        metrics = Metrics(store, ingest, clock)
+        heart = Heart(engine, clock, metrics)
+        desk = Desk(store, policy, reconciler)
+        snapshots = Snapshots(desk, lineage(store.policies, now_ms))
+    except BaseException:
+        store.close()
+        raise
+    runtime = Runtime(settings, clock, store, desk, ingest, engine, heart, metrics, snapshots)
+    return _application(runtime, store, ticking)
+
+
+def open_store(db: str) -> OpenStore:
+    """The store that `db` names: a file, a `postgresql://` URL, or `memory:`.
+
+    Raises StoreUnavailable.
+    """
+    if db == MEMORY:
+        return open_memory()
+    if db.startswith(("postgresql:", "postgresql+", "postgres:")):
+        return open_postgres(db)
+    return open_sqlite(db)
+
+
+def run(settings: Settings) -> None:
+    """Serve until the process is told to end. Raises KnowngoodError if it cannot start."""
+    logs.configure()
+    app = create_app(settings)
+    policy: PolicyFile = app.state.runtime.desk.policy
+    for line in warnings(policy):
+        log.warning("policy", warning=line)
+    log.info(
+        "starting",
+        host=settings.host,
+        port=settings.port,
+        db=settings.db if "://" not in settings.db else "postgresql",
+        policy=policy.revision[:12],
+        mode="local" if settings.is_local else "with tokens",
+    )
+    config = uvicorn.Config(
+        app,
+        host=settings.host,
+        port=settings.port,
+        log_config=None,  # ours is in place
+        access_log=False,  # reports come by the thousand a second
+        server_header=False,
+        proxy_headers=False,  # nothing here depends on where a request says it comes from
+        timeout_graceful_shutdown=GRACE_S,
+    )
+    uvicorn.Server(config).run()
+
+
+def _application(runtime: Runtime, store: OpenStore, ticking: bool) -> FastAPI:
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        runtime.lanes = Lanes()
+        if ticking:
+            runtime.heart.start()
+        try:
+            yield
+        finally:
+            if ticking:
+                runtime.heart.stop()
+            store.close()
+
+    app = FastAPI(
+        title="knowngood",
+        version=VERSION,
+        description=DESCRIPTION,
+        lifespan=lifespan,
+        docs_url=None,  # the usual pages fetch their scripts from elsewhere
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    app.state.runtime = runtime
+    app.router.routes[:0] = machines.routes()
+    app.include_router(reads.router)
+    app.include_router(acts.router)
+    refusals.install(app)
+    app.add_middleware(Guard, hosts=runtime.settings.hosts, tokens=runtime.settings.tokens)
+    app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
+    return app
+
+
+def _openapi(app: FastAPI) -> dict[str, Any]:
+    if app.openapi_schema is None:
+        schema = get_openapi(
+            title=app.title, version=app.version, description=app.description, routes=app.routes
+        )
+        schema["paths"] = {**machines.PATHS, **schema["paths"]}
+        if app.state.runtime.settings.tokens:
+            schemes = schema.setdefault("components", {}).setdefault("securitySchemes", {})
+            schemes["token"] = {"type": "http", "scheme": "bearer"}
+            schema["security"] = [{"token": []}]
+        app.openapi_schema = schema
+    return app.openapi_schema

@@ -1,0 +1,125 @@
+"""How a server is run: checked when it is written down, so that a mistake stops the start."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from ipaddress import ip_address
+from typing import Any
+
+from knowngood.core.content import check_environment_name
+from knowngood.core.errors import KnowngoodError
+
+TOKEN_VARIABLE = "KNOWNGOOD_TOKEN"  # noqa: S105 - the name of a variable
+MEMORY = "memory:"
+# 16 characters of base62 are 95 bits: out of reach of guessing over a network.
+TOKEN_CHARS_MIN = 16
+ANY_HOST = ("0.0.0.0", "::")  # noqa: S104 - recognised, in order to refuse them
+
+
+class BadSettings(KnowngoodError):
+    """The server's settings are not valid."""
+
+    code = "bad_settings"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything `knowngood serve` can be told.
+
+    `db` is a file, a `postgresql://` URL, or `memory:` (nothing is kept). A token is a text of its
+    own, or `name:secret`, whose name then signs what is done with it. Raises BadSettings for values
+    that contradict each other.
+    """
+
+    db: str = "knowngood.db"
+    host: str = "127.0.0.1"
+    port: int = 8000
+    policy: str | None = None
+    tokens: tuple[str, ...] = ()
+    allow_hosts: tuple[str, ...] = ()
+    insecure_behind_proxy: bool = False
+    environments: tuple[str, ...] = ()
+    notify: tuple[str, ...] = ("log",)
+
+    def __post_init__(self) -> None:
+        if not self.db:
+            raise BadSettings("`db` is empty", next_step="name a file, such as --db knowngood.db")
+        if not self.host:
+            raise BadSettings("`host` is empty", next_step="--host 127.0.0.1")
+        if not 0 <= self.port <= 65_535:
+            raise BadSettings(f"{self.port} is not a port; ports are 1 to 65535")
+        for environment in self.environments:
+            check_environment_name(environment)
+        for token in self.tokens:
+            _check_token(token)
+        _check_exposure(self)
+
+    @property
+    def is_local(self) -> bool:
+        """Whether this is the single-user local mode: loopback, and no token is asked for."""
+        return not self.tokens
+
+    @property
+    def hosts(self) -> frozenset[str]:
+        """The names under which browsers and clients may address this server."""
+        bound = () if self.host in ANY_HOST else (self.host,)
+        names = ("localhost", "127.0.0.1", "::1", *bound, *self.allow_hosts)
+        return frozenset(name.strip("[]").lower() for name in names)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach a server that is bound to `host`."""
+    if host.lower() == "localhost":
+        return True
+    try:
+        return ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def settings_from(values: Mapping[str, Any], environ: Mapping[str, str] = os.environ) -> Settings:
+    """The settings in `values`; without tokens in them, those of KNOWNGOOD_TOKEN (comma-separated).
+
+    Raises BadSettings for a name that is unknown, listing those that are known.
+    """
+    known = [field.name for field in fields(Settings)]
+    for name in values:
+        if name not in known:
+            raise BadSettings(f"there is no setting {name!r}", known=known)
+    taken = dict(values)
+    for name in ("tokens", "allow_hosts", "environments", "notify"):
+        if isinstance(taken.get(name), list):
+            taken[name] = tuple(taken[name])
+    if not taken.get("tokens"):
+        given = environ.get(TOKEN_VARIABLE, "")
+        taken["tokens"] = tuple(token.strip() for token in given.split(",") if token.strip())
+    return Settings(**taken)
+
+
+def _check_token(token: str) -> None:
+    secret = token.rpartition(":")[2]
+    if len(secret) < TOKEN_CHARS_MIN:
+        # The token itself is not quoted: it may be somebody's password.
+        raise BadSettings(
+            f"a token has {len(secret)} characters; it needs at least {TOKEN_CHARS_MIN}",
+            next_step="make one: python3 -c 'import secrets; print(secrets.token_urlsafe(32))'",
+        )
+    if not token.isascii() or not token.isprintable() or " " in token:
+        raise BadSettings("a token has characters that cannot travel in a header")
+
+
+def _check_exposure(settings: Settings) -> None:
+    if is_loopback(settings.host):
+        return
+    where = f"{settings.host} can be reached from other machines"
+    if not settings.tokens:
+        raise BadSettings(
+            f"{where}, and no token is set: everybody there could change what is served",
+            next_step=f"set --token or {TOKEN_VARIABLE}, or bind to 127.0.0.1",
+        )
+    if not settings.insecure_behind_proxy:
+        raise BadSettings(
+            f"{where}, and this server speaks plain HTTP: tokens would travel in the clear",
+            next_step="put a TLS proxy in front and say --insecure-behind-proxy, "
+            "or bind to 127.0.0.1",
+        )

@@ -1,0 +1,267 @@
+"""The seeded nemesis: which faults a world has, when they strike, and where a process can die."""
+
+import random
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from knowngood.core.model import Change, ClientSeen, Outgoing, State
+from knowngood.core.window import Bucket
+from knowngood.ports import (
+    Delivered,
+    Notifier,
+    Outbox,
+    Page,
+    Rejected,
+    Retry,
+    Series,
+    States,
+    Store,
+    VersionKey,
+)
+
+# How likely each fault is whenever it could strike (a flush, an apply, a beat of a second). A swarm
+# enables a random subset for each seed: some bugs only show where other faults are absent.
+RATES: Mapping[str, float] = {
+    "lag": 0.05,  # a flush takes seconds
+    "lost_receipt": 0.05,  # the server has the flush and the client does not know it
+    "lost_flush": 0.05,
+    "duplicate": 0.05,  # the network delivers a flush again, up to half a minute later
+    "partition": 0.004,  # a client is cut off, in one direction or both
+    "restart": 0.001,  # a client begins again under a new name, as the SDK does
+    "same_name": 0.001,  # a client begins again under the same name
+    "kill": 0.0003,  # a client ends without a word
+    "close": 0.0004,  # a client ends properly
+    "join": 0.0008,  # another client comes
+    "dark": 0.0003,  # all clients are cut off at once
+    "stall": 0.20,  # an engine stops between a decision and its apply
+    "crash": 0.10,  # an engine dies at one of POINTS
+    "refuse": 0.01,  # the store refuses a write, and nothing of it is written
+    "lost_ack": 0.01,  # the store writes and says that it did not
+    "pager": 0.30,  # the pager is down for a moment
+    "failover": 1.0,  # a process whose server does not answer reports to another one
+    "slow_hands": 0.50,  # a person thinks before they act on what they read
+}
+# Left out of a swarm until the product holds against them (tests/sim/test_known.py says why).
+WITHHELD: frozenset[str] = frozenset({"lost_ack", "failover", "same_name"})
+SWARM = tuple(name for name in RATES if name not in WITHHELD)
+
+# Where an engine's process can die or be held: around each write and each message.
+POINTS = (
+    "apply.before",
+    "apply.after",
+    "append.before",
+    "append.after",
+    "notify.before",
+    "notify.after",
+    "sent.after",
+)
+
+
+class Crash(BaseException):
+    """The process dies here. Not an Exception: no handler of the product may survive it."""
+
+
+class Stall(BaseException):
+    """The process is held here, with these changes in its hands."""
+
+    def __init__(self, changes: tuple[Change, ...], now_ms: int) -> None:
+        super().__init__("stalled")
+        self.changes, self.now_ms = changes, now_ms
+
+
+class Injected(Exception):
+    """A failure of the outside that the product has to live with."""
+
+
+@dataclass(slots=True)
+class Nemesis:
+    """Draws every fault of a world. Calm means that none strikes any more."""
+
+    rng: random.Random
+    enabled: frozenset[str] = frozenset()
+    calm: bool = False
+    struck: dict[str, int] = field(default_factory=dict)
+
+    def strikes(self, fault: str) -> bool:
+        """Whether the fault strikes now."""
+        if self.calm or fault not in self.enabled or self.rng.random() >= RATES[fault]:
+            return False
+        self.struck[fault] = self.struck.get(fault, 0) + 1
+        return True
+
+    def between_ms(self, low_ms: int, high_ms: int) -> int:
+        """A time span of the nemesis' choosing."""
+        return self.rng.randint(low_ms, high_ms)
+
+
+def swarm(rng: random.Random) -> frozenset[str]:
+    """The faults of one seed: each with even odds, and in one of ten worlds none."""
+    if rng.random() < 0.1:
+        return frozenset()
+    return frozenset(name for name in SWARM if rng.random() < 0.5)
+
+
+@dataclass(slots=True)
+class Gate:
+    """What one engine's process passes at each labelled point; there it may die or be held."""
+
+    nemesis: Nemesis
+    scripted: dict[str, str] = field(default_factory=dict)  # point -> crash | stall, once
+
+    def script(self, point: str, what: str) -> None:
+        """Strike once, the next time that the process passes this point."""
+        if point not in POINTS:
+            raise ValueError(f"there is no point {point!r}; there are {', '.join(POINTS)}")
+        self.scripted[point] = what
+
+    def passes(self, point: str) -> None:
+        """Raises Crash when the process dies at this point."""
+        # A crash is drawn where something is changed: most of an engine's ticks only append.
+        rare = point.startswith("append") and self.nemesis.rng.random() >= 0.02
+        if self.scripted.get(point) == "crash":
+            del self.scripted[point]
+            raise Crash(point)
+        if not rare and self.nemesis.strikes("crash"):
+            raise Crash(point)
+
+    def holds(self, changes: tuple[Change, ...], now_ms: int) -> None:
+        """Raises Stall when the process is held before an apply."""
+        scripted = self.scripted.get("apply.before") == "stall"
+        if scripted:
+            del self.scripted["apply.before"]
+        if scripted or self.nemesis.strikes("stall"):
+            raise Stall(changes, now_ms)
+
+
+def sim_store(store: Store, gate: Gate) -> Store:
+    """One engine's way to the shared store, through its gate."""
+    return Store(
+        registry=store.registry,
+        states=GatedStates(store.states, gate),
+        log=store.log,
+        outbox=GatedOutbox(store.outbox, gate),
+        series=GatedSeries(store.series, gate),
+        clients=store.clients,
+        policies=store.policies,
+    )
+
+
+@dataclass(slots=True)
+class GatedStates:
+    """The control states as one engine reaches them."""
+
+    inner: States
+    gate: Gate
+
+    def get(self, environment: str, prompt: str) -> State:
+        """See ports.States."""
+        return self.inner.get(environment, prompt)
+
+    def all(self, environment: str | None = None) -> list[State]:
+        """See ports.States."""
+        return self.inner.all(environment)
+
+    def apply(self, changes: Sequence[Change], now_ms: int) -> list[State]:
+        """See ports.States; may die, be held, or fail before or after the write."""
+        self.gate.holds(tuple(changes), now_ms)
+        self.gate.passes("apply.before")
+        if self.gate.nemesis.strikes("refuse"):
+            raise Injected("the store refuses an apply")
+        after = self.inner.apply(changes, now_ms)
+        self.gate.passes("apply.after")
+        if self.gate.nemesis.strikes("lost_ack"):
+            raise Injected("the answer to an apply was lost")
+        return after
+
+    def generation(self, environment: str) -> int:
+        """See ports.States."""
+        return self.inner.generation(environment)
+
+    def environments(self, add: str | None = None) -> list[str]:
+        """See ports.States."""
+        return self.inner.environments(add)
+
+
+@dataclass(slots=True)
+class GatedSeries:
+    """The observations as one engine reaches them."""
+
+    inner: Series
+    gate: Gate
+
+    def append(
+        self,
+        rows: Sequence[tuple[VersionKey, Bucket]],
+        heard: Sequence[ClientSeen],
+        scored: Mapping[tuple[str, str], tuple[int, int]],
+    ) -> None:
+        """See ports.Series; may die or fail before or after the write."""
+        self.gate.passes("append.before")
+        if self.gate.nemesis.strikes("refuse"):
+            raise Injected("the store refuses observations")
+        self.inner.append(rows, heard, scored)
+        self.gate.passes("append.after")
+        if self.gate.nemesis.strikes("lost_ack"):
+            raise Injected("the answer to an append was lost")
+
+    def read(self, key: VersionKey, since_ms: int, until_ms: int) -> list[Bucket]:
+        """See ports.Series."""
+        return self.inner.read(key, since_ms, until_ms)
+
+    def touched(self, since_ms: int) -> list[tuple[VersionKey, int]]:
+        """See ports.Series."""
+        return self.inner.touched(since_ms)
+
+    def scores(self, calls: Iterable[str]) -> dict[tuple[str, str], int]:
+        """See ports.Series."""
+        return self.inner.scores(calls)
+
+    def compact(self, now_ms: int) -> int:
+        """See ports.Series."""
+        return self.inner.compact(now_ms)
+
+
+@dataclass(slots=True)
+class GatedOutbox:
+    """The outbox as one engine reaches it."""
+
+    inner: Outbox
+    gate: Gate
+
+    def due(self, now_ms: int, limit: int) -> list[Outgoing]:
+        """See ports.Outbox."""
+        return self.inner.due(now_ms, limit)
+
+    def sent(self, message_id: int, receipt: str, now_ms: int) -> None:
+        """See ports.Outbox; may die after the write."""
+        self.inner.sent(message_id, receipt, now_ms)
+        self.gate.passes("sent.after")
+
+    def retry(self, message_id: int, next_try_ms: int, error: str) -> None:
+        """See ports.Outbox."""
+        self.inner.retry(message_id, next_try_ms, error)
+
+    def gave_up(self, message_id: int, error: str, now_ms: int) -> None:
+        """See ports.Outbox."""
+        self.inner.gave_up(message_id, error, now_ms)
+
+    def waiting_count(self) -> int:
+        """See ports.Outbox."""
+        return self.inner.waiting_count()
+
+
+@dataclass(slots=True)
+class FlakyPager:
+    """A pager that is down at times, and on whose doorstep a process may die."""
+
+    inner: Notifier
+    gate: Gate
+
+    def notify(self, page: Page) -> Delivered | Retry | Rejected:
+        """See ports.Notifier."""
+        self.gate.passes("notify.before")
+        if self.gate.nemesis.strikes("pager"):
+            return Retry("the pager is down")
+        answer = self.inner.notify(page)
+        self.gate.passes("notify.after")
+        return answer

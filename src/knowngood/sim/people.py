@@ -1,0 +1,179 @@
+"""Simulated people: they promote, split, roll back, vouch and turn automation off."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from knowngood.core.errors import KnowngoodError, StaleState
+from knowngood.core.model import FLEET, WHOLE_BP, Action, Arm, Change, Standing, State
+from knowngood.core.steps import operator
+from knowngood.core.steps.case import Case
+from knowngood.core.window import Window, total
+from knowngood.engine.reconcile import Look
+from knowngood.sim.clients import ENVIRONMENT
+from knowngood.sim.faults import Nemesis
+
+if TYPE_CHECKING:
+    from knowngood.sim.world import World
+
+DAY_MS = 24 * 3_600_000
+THINK_MS = (500, 30_000)  # how long a slow person looks at what they read
+HOLD_MS = (20_000, 200_000)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What came of a person's rollback; `error` is why it was refused."""
+
+    request: operator.RollbackRequest
+    state: State
+    error: Exception | None
+
+
+@dataclass(slots=True)
+class Person:
+    """Somebody at the command line. Each verb reads, may think, and applies what it read."""
+
+    name: str
+    world: "World"
+
+    def promote(
+        self, prompt: str, version: str, because: str, override: tuple[str, ...] = ()
+    ) -> None:
+        """Serve a version to everybody."""
+        self._move(prompt, (Arm(version, WHOLE_BP),), because, override)
+
+    def split(
+        self, prompt: str, candidate: str, weight_bp: int, override: tuple[str, ...] = ()
+    ) -> None:
+        """Give a candidate a share of the traffic."""
+        route = self.world.state(prompt).route
+        if route is None or route.control.version == candidate:
+            return
+        arms = (Arm(route.control.version, WHOLE_BP - weight_bp), Arm(candidate, weight_bp))
+        self._move(prompt, arms, "canary", override)
+
+    def _move(
+        self, prompt: str, arms: tuple[Arm, ...], because: str, override: tuple[str, ...]
+    ) -> None:
+        self._do(prompt, lambda s: operator.move(s, arms, because, override, self._outgoing(s)))
+
+    def roll_back(self, prompt: str, request: operator.RollbackRequest, think_ms: int = 0) -> None:
+        """Go back to a good version; the checkers hear what came of it."""
+        revision = self.world.state(prompt).revision
+
+        def act() -> None:
+            # The server looks anew when it is asked, and refuses if the revision has moved on.
+            seen = self.world.look(prompt)
+            error = self._try(
+                seen.state, lambda: operator.roll_back(_case(seen), request), revision
+            )
+            for checker in self.world.checkers:
+                checker.asked(Asked(request, seen.state, error))
+
+        self._after(think_ms, act)
+
+    def vouch(self, prompt: str, version: str) -> None:
+        """Give one's word for a version."""
+        self._do(prompt, lambda s: operator.vouch(s, version, "looks good to me"))
+
+    def unquarantine(self, prompt: str, version: str) -> None:
+        """Let a version try again."""
+        self._do(prompt, lambda s: operator.unquarantine(s, version, "it was upstream"))
+
+    def automation(self, prompt: str | None, off_ms: int | None) -> None:
+        """Turn automation off for a while, or on (None), for a prompt or (None) for all."""
+        now_ms = self.world.now_ms
+        self._do(
+            prompt or FLEET,
+            lambda s: operator.set_automation(s, off_ms, "maintenance", self.name, now_ms),
+        )
+
+    def _outgoing(self, state: State) -> Window | None:
+        if state.route is None:
+            return None
+        key = (state.environment, state.prompt, state.route.control.version)
+        now_ms = self.world.now_ms
+        return total(b.window for b in self.world.store.series.read(key, now_ms - DAY_MS, now_ms))
+
+    def _do(self, prompt: str, decide: Callable[[State], tuple[Action, ...]]) -> None:
+        """Read, and apply what follows; slow hands apply what they read a while ago."""
+        state = self.world.state(prompt)
+        slow = self.world.nemesis.strikes("slow_hands")
+        think_ms = self.world.nemesis.between_ms(*THINK_MS) if slow else 0
+        self._after(think_ms, lambda: self._try(state, lambda: decide(state)))
+
+    def _after(self, think_ms: int, act: Callable[[], object]) -> None:
+        if think_ms:
+            self.world.later(think_ms, act)
+        else:
+            act()
+
+    def _try(
+        self,
+        seen: State,
+        decide: Callable[[], tuple[Action, ...]],
+        revision: int | None = None,
+    ) -> Exception | None:
+        """Apply at the revision that was seen; a refusal with a reason is an answer."""
+        revision = seen.revision if revision is None else revision
+        try:
+            if actions := decide():
+                change = Change(ENVIRONMENT, seen.prompt, revision, actions, self.name, "by hand")
+                self.world.store.states.apply((change,), self.world.now_ms)
+        except StaleState as error:
+            return error
+        except KnowngoodError as error:
+            self.world.say(self.name, f"{seen.prompt}: refused: {error}")
+            return error
+        return None
+
+
+def _case(seen: Look) -> Case:
+    return Case(seen.state, seen.observed, seen.policy, seen.decision.findings, seen.now_ms)
+
+
+def meddle(person: Person, nemesis: Nemesis) -> None:
+    """One thing that a person does, now, for better or worse."""
+    world, rng = person.world, nemesis.rng
+    plan = rng.choice(world.plan.prompts)
+    prompt, version = plan.name, rng.choice(plan.versions).name
+    override = ("quarantined", "in_progress") if rng.random() < 0.15 else ()
+    match rng.choices(VERBS, WEIGHTS)[0]:
+        case "promote":
+            person.promote(prompt, version, "deploy", override)
+        case "split":
+            person.split(prompt, version, rng.choice((100, 500, 2_500, 5_000)), override)
+        case "roll_back":
+            think_ms = nemesis.between_ms(*THINK_MS) if nemesis.strikes("slow_hands") else 0
+            person.roll_back(prompt, _request(person, prompt, version, override), think_ms)
+        case "vouch":
+            person.vouch(prompt, version)
+        case "unquarantine":
+            person.unquarantine(prompt, version)
+        case "off":
+            scope = None if rng.random() < 0.3 else prompt
+            person.automation(scope, nemesis.between_ms(*HOLD_MS))
+        case "on":
+            person.automation(None if rng.random() < 0.3 else prompt, None)
+
+
+VERBS = ("promote", "split", "roll_back", "vouch", "unquarantine", "off", "on")
+WEIGHTS = (45, 15, 10, 10, 5, 8, 7)
+
+
+def _request(
+    person: Person, prompt: str, version: str, override: tuple[str, ...]
+) -> operator.RollbackRequest:
+    rng = person.world.nemesis.rng
+    good = [e.version for e in person.world.state(prompt).ledger if e.standing is Standing.GOOD]
+    target = None
+    if rng.random() < 0.5:
+        target = rng.choice(good) if good and rng.random() < 0.8 else version
+    return operator.RollbackRequest(
+        because="by hand",
+        target=target,
+        if_confirmed=rng.random() < 0.2,
+        override=tuple(o for o in override if o == "quarantined"),
+        quarantine=rng.random() < 0.8,
+    )

@@ -1,0 +1,400 @@
+"""The reference store: what the ports mean, in dictionaries under one lock."""
+
+from bisect import bisect_left, insort
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from threading import RLock
+from typing import Any
+
+from knowngood.core.codec import plain
+from knowngood.core.commit import commit, keys
+from knowngood.core.errors import (
+    ContentConflict,
+    UnknownEntry,
+    UnknownEnvironment,
+    UnknownPrompt,
+    UnknownVersion,
+)
+from knowngood.core.model import FLEET, AuditEntry, Change, ClientSeen, Outgoing, State, Version
+from knowngood.core.rollup import CLIENTS_KEPT_MS, HOURS_KEPT_MS, SCORES_KEPT_MS, coarser, steps
+from knowngood.core.window import Bucket, merge
+from knowngood.ports import VersionKey
+from knowngood.store.opened import OpenStore
+
+
+def open_memory() -> OpenStore:
+    """An empty store."""
+    data = _Data()
+    return OpenStore(
+        registry=MemoryRegistry(data),
+        states=MemoryStates(data),
+        log=MemoryLog(data),
+        outbox=MemoryOutbox(data),
+        series=MemorySeries(data),
+        clients=MemoryClients(data),
+        policies=MemoryPolicies(data),
+        close=lambda: None,
+    )
+
+
+@dataclass(slots=True)
+class _Timeline:
+    """One version's buckets by their beginning, and the beginnings in order."""
+
+    buckets: dict[int, Bucket] = field(default_factory=dict)
+    order: list[int] = field(default_factory=list)
+
+    def add(self, bucket: Bucket) -> None:
+        there = self.buckets.get(bucket.at_ms)
+        if there is None:
+            insort(self.order, bucket.at_ms)
+            self.buckets[bucket.at_ms] = bucket
+        else:
+            width_ms = max(there.width_ms, bucket.width_ms)
+            window = merge(there.window, bucket.window)
+            self.buckets[bucket.at_ms] = Bucket(bucket.at_ms, window, width_ms)
+
+    def between(self, since_ms: int, until_ms: int) -> list[Bucket]:
+        first, last = bisect_left(self.order, since_ms), bisect_left(self.order, until_ms)
+        return [self.buckets[at_ms] for at_ms in self.order[first:last]]
+
+    def compact(self, now_ms: int) -> None:
+        for step in steps(now_ms):
+            old = [b for b in self._before(step.before_ms) if b.width_ms < step.width_ms]
+            for bucket in old:
+                del self.buckets[bucket.at_ms]
+            self.order = sorted(self.buckets)
+            for bucket in coarser(old, step.width_ms):
+                self.add(bucket)
+        for bucket in self._before(now_ms - HOURS_KEPT_MS):
+            del self.buckets[bucket.at_ms]
+        self.order = sorted(self.buckets)
+
+    def _before(self, until_ms: int) -> list[Bucket]:
+        return [self.buckets[at_ms] for at_ms in self.order[: bisect_left(self.order, until_ms)]]
+
+
+@dataclass(slots=True)
+class _Data:
+    """Everything that is kept, and the lock that every port takes."""
+
+    lock: RLock = field(default_factory=RLock)
+    versions: dict[str, dict[str, Version]] = field(default_factory=dict)
+    states: dict[tuple[str, str], State] = field(default_factory=dict)
+    generations: dict[str, int] = field(default_factory=lambda: {"production": 0, "staging": 0})
+    log: list[AuditEntry] = field(default_factory=list)
+    queued: set[str] = field(default_factory=set)
+    waiting: dict[int, Outgoing] = field(default_factory=dict)
+    series: dict[VersionKey, _Timeline] = field(default_factory=dict)
+    clients: dict[str, ClientSeen] = field(default_factory=dict)
+    scores: dict[tuple[str, str], tuple[int, int]] = field(default_factory=dict)
+    policies: dict[str, Any] = field(default_factory=dict)
+
+    def generation(self, environment: str) -> int:
+        try:
+            return self.generations[environment]
+        except KeyError:
+            raise UnknownEnvironment(
+                f"there is no environment {environment!r}", known=sorted(self.generations)
+            ) from None
+
+    def write_history(self, entries: Iterable[AuditEntry]) -> None:
+        for entry in entries:
+            self.log.append(replace(entry, id=len(self.log) + 1, detail=plain(entry.detail)))
+
+
+class MemoryRegistry:
+    """The registry in memory."""
+
+    def __init__(self, data: _Data) -> None:
+        self._data = data
+
+    def put(self, version: Version) -> bool:
+        """See ports.Registry."""
+        with self._data.lock:
+            versions = self._data.versions.setdefault(version.prompt, {})
+            there = versions.get(version.version)
+            if there is None:
+                versions[version.version] = version
+                return True
+        if there.digest != version.digest:
+            raise ContentConflict(
+                f"{version.prompt}:{version.version} exists with other content",
+                next_step="push it under another version name",
+            )
+        return False
+
+    def get(self, prompt: str, version: str) -> Version:
+        """See ports.Registry."""
+        with self._data.lock:
+            versions = self._of(prompt)
+            if version not in versions:
+                raise UnknownVersion(f"{prompt} has no version {version!r}", known=list(versions))
+            return versions[version]
+
+    def versions(self, prompt: str) -> list[Version]:
+        """See ports.Registry."""
+        with self._data.lock:
+            return sorted(self._of(prompt).values(), key=lambda version: version.created_ms)
+
+    def prompts(self) -> list[str]:
+        """See ports.Registry."""
+        with self._data.lock:
+            return sorted(self._data.versions)
+
+    def contents(self, keys: Iterable[tuple[str, str]]) -> list[Version]:
+        """See ports.Registry."""
+        with self._data.lock:
+            versions = self._data.versions
+            return [
+                versions[prompt][version]
+                for prompt, version in dict.fromkeys(keys)
+                if version in versions.get(prompt, {})
+            ]
+
+    def _of(self, prompt: str) -> dict[str, Version]:
+        if prompt not in self._data.versions:
+            raise UnknownPrompt(f"there is no prompt {prompt!r}", known=sorted(self._data.versions))
+        return self._data.versions[prompt]
+
+
+class MemoryStates:
+    """The control states in memory."""
+
+    def __init__(self, data: _Data) -> None:
+        self._data = data
+
+    def get(self, environment: str, prompt: str) -> State:
+        """See ports.States."""
+        with self._data.lock:
+            self._data.generation(environment)
+            fresh = State(environment, prompt)
+            return self._data.states.get((environment, prompt), fresh)
+
+    def all(self, environment: str | None = None) -> list[State]:
+        """See ports.States."""
+        with self._data.lock:
+            return [
+                state
+                for key, state in sorted(self._data.states.items(), key=lambda item: item[0])
+                if key[1] != FLEET and environment in (None, key[0])
+            ]
+
+    def apply(self, changes: Sequence[Change], now_ms: int) -> list[State]:
+        """See ports.States."""
+        data = self._data
+        with data.lock:
+            before = {key: self.get(*key) for key in keys(changes)}
+            generations = {key[0]: data.generation(key[0]) for key in before}
+            done = commit(changes, before, generations, self._last_line, now_ms)
+            # Nothing below can fail: everything is written, or nothing was.
+            data.states.update(zip(before, done.states, strict=True))
+            data.generations.update(done.generations)
+            data.write_history(done.audit)
+            for message in done.outgoing:
+                if message.key not in data.queued:
+                    data.queued.add(message.key)
+                    number = len(data.queued)
+                    data.waiting[number] = replace(message, id=number)
+            return list(done.states)
+
+    def generation(self, environment: str) -> int:
+        """See ports.States."""
+        with self._data.lock:
+            return self._data.generation(environment)
+
+    def environments(self, add: str | None = None) -> list[str]:
+        """See ports.States."""
+        with self._data.lock:
+            if add is not None:
+                self._data.generations.setdefault(add, 0)
+            return sorted(self._data.generations)
+
+    def _last_line(self, environment: str, prompt: str) -> AuditEntry | None:
+        lines = reversed(self._data.log)
+        return next(
+            (line for line in lines if (line.environment, line.prompt) == (environment, prompt)),
+            None,
+        )
+
+
+class MemoryLog:
+    """The audit log in memory."""
+
+    def __init__(self, data: _Data) -> None:
+        self._data = data
+
+    def append(self, entries: Iterable[AuditEntry]) -> None:
+        """See ports.Log."""
+        with self._data.lock:
+            self._data.write_history(list(entries))
+
+    def read(
+        self,
+        environment: str | None = None,
+        prompt: str | None = None,
+        after_id: int = 0,
+        limit: int = 100,
+    ) -> list[AuditEntry]:
+        """See ports.Log."""
+        found: list[AuditEntry] = []
+        with self._data.lock:
+            for line in reversed(self._data.log):
+                if line.id <= after_id or len(found) >= limit:
+                    break
+                if environment in (None, line.environment) and prompt in (None, line.prompt):
+                    found.append(line)
+        return found[::-1]
+
+    def get(self, entry_id: int) -> AuditEntry:
+        """See ports.Log."""
+        with self._data.lock:
+            if not 1 <= entry_id <= len(self._data.log):
+                raise UnknownEntry(f"there is no entry {entry_id}")
+            return self._data.log[entry_id - 1]
+
+
+class MemoryOutbox:
+    """The outbox in memory."""
+
+    def __init__(self, data: _Data) -> None:
+        self._data = data
+
+    def due(self, now_ms: int, limit: int) -> list[Outgoing]:
+        """See ports.Outbox."""
+        with self._data.lock:
+            waiting = sorted(self._data.waiting.items())
+            return [message for _, message in waiting if message.next_try_ms <= now_ms][:limit]
+
+    def sent(self, message_id: int, receipt: str, now_ms: int) -> None:
+        """See ports.Outbox."""
+        self._done(message_id)
+
+    def retry(self, message_id: int, next_try_ms: int, error: str) -> None:
+        """See ports.Outbox."""
+        with self._data.lock:
+            if message := self._data.waiting.get(message_id):
+                self._data.waiting[message_id] = replace(
+                    message, next_try_ms=next_try_ms, attempt_count=message.attempt_count + 1
+                )
+
+    def gave_up(self, message_id: int, error: str, now_ms: int) -> None:
+        """See ports.Outbox."""
+        self._done(message_id)
+
+    def waiting_count(self) -> int:
+        """See ports.Outbox."""
+        with self._data.lock:
+            return len(self._data.waiting)
+
+    def _done(self, message_id: int) -> None:
+        with self._data.lock:
+            self._data.waiting.pop(message_id, None)
+
+
+class MemorySeries:
+    """The observations in memory."""
+
+    def __init__(self, data: _Data) -> None:
+        self._data = data
+
+    def append(
+        self,
+        rows: Sequence[tuple[VersionKey, Bucket]],
+        heard: Sequence[ClientSeen],
+        scored: Mapping[tuple[str, str], tuple[int, int]],
+    ) -> None:
+        """See ports.Series."""
+        data = self._data
+        with data.lock:
+            for key, bucket in rows:
+                data.series.setdefault(key, _Timeline()).add(bucket)
+            for client in heard:
+                there = data.clients.get(client.id)
+                if there is None or there.boot != client.boot or there.seq <= client.seq:
+                    data.clients[client.id] = client
+            for call, (bin_, at_ms) in scored.items():
+                if call not in data.scores or data.scores[call][1] <= at_ms:
+                    data.scores[call] = (bin_, at_ms)
+
+    def read(self, key: VersionKey, since_ms: int, until_ms: int) -> list[Bucket]:
+        """See ports.Series."""
+        with self._data.lock:
+            timeline = self._data.series.get(key)
+            return timeline.between(since_ms, until_ms) if timeline else []
+
+    def touched(self, since_ms: int) -> list[tuple[VersionKey, int]]:
+        """See ports.Series."""
+        with self._data.lock:
+            newest = [(key, t.order[-1]) for key, t in self._data.series.items() if t.order]
+        return sorted((key, at_ms) for key, at_ms in newest if at_ms >= since_ms)
+
+    def scores(self, calls: Iterable[str]) -> dict[tuple[str, str], int]:
+        """See ports.Series."""
+        wanted = set(calls)
+        with self._data.lock:
+            return {c: bin_ for c, (bin_, _) in self._data.scores.items() if c[0] in wanted}
+
+    def compact(self, now_ms: int) -> int:
+        """See ports.Series."""
+        data = self._data
+        with data.lock:
+            before = sum(len(t.order) for t in data.series.values())
+            for timeline in data.series.values():
+                timeline.compact(now_ms)
+            data.series = {key: t for key, t in data.series.items() if t.order}
+            gone = before - sum(len(t.order) for t in data.series.values())
+            gone += len(data.scores) + len(data.clients)
+            data.scores = {
+                call: (bin_, at_ms)
+                for call, (bin_, at_ms) in data.scores.items()
+                if at_ms >= now_ms - SCORES_KEPT_MS
+            }
+            data.clients = {
+                client.id: client
+                for client in data.clients.values()
+                if client.seen_ms >= now_ms - CLIENTS_KEPT_MS
+            }
+            return gone - len(data.scores) - len(data.clients)
+
+
+class MemoryClients:
+    """The processes that were heard of, in memory."""
+
+    def __init__(self, data: _Data) -> None:
+        self._data = data
+
+    def clients(self, environment: str, since_ms: int) -> list[ClientSeen]:
+        """See ports.Clients."""
+        with self._data.lock:
+            return sorted(
+                (
+                    client
+                    for client in self._data.clients.values()
+                    if client.environment == environment and client.seen_ms >= since_ms
+                ),
+                key=lambda client: client.id,
+            )
+
+    def client(self, client_id: str) -> ClientSeen | None:
+        """See ports.Clients."""
+        with self._data.lock:
+            return self._data.clients.get(client_id)
+
+
+class MemoryPolicies:
+    """The policies in memory."""
+
+    def __init__(self, data: _Data) -> None:
+        self._data = data
+
+    def put(self, digest: str, policy: Mapping[str, Any], now_ms: int) -> None:
+        """See ports.Policies."""
+        with self._data.lock:
+            self._data.policies.setdefault(digest, plain(policy))
+
+    def get(self, digest: str) -> Mapping[str, Any] | None:
+        """See ports.Policies."""
+        with self._data.lock:
+            policy = self._data.policies.get(digest)
+            return None if policy is None else dict(policy)

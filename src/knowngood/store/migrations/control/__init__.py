@@ -1,0 +1,1 @@
+"""Migrations of the control tables: registry, states, audit log, outbox and policies."""

@@ -1,0 +1,1 @@
+"""Migrations of the observations: series, clients and late scores."""

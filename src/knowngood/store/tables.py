@@ -1,0 +1,157 @@
+"""The tables, and in which of the two databases they live.
+
+The control database is small and precious: every commit reaches the disk. The observations are many
+and may lose their last moment in a power cut. On PostgreSQL both live in one database.
+
+Texts that people or providers write are kept inside `body`, JSON escaped to ASCII: a column
+of PostgreSQL takes neither NUL nor half of a surrogate pair, and a rollback must not fail on a
+comment.
+"""
+
+from dataclasses import dataclass
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Index,
+    Integer,
+    MetaData,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
+
+CONTROL = MetaData()
+OBSERVATIONS = MetaData()
+
+# SQLite numbers rows itself only if the column is called INTEGER; it holds 64 bits all the same.
+RowId = BigInteger().with_variant(Integer, "sqlite")
+
+versions = Table(
+    "versions",
+    CONTROL,
+    Column("id", RowId, primary_key=True, autoincrement=True),
+    Column("prompt", Text, nullable=False),
+    Column("version", Text, nullable=False),
+    Column("digest", Text, nullable=False),
+    Column("created_ms", BigInteger, nullable=False),
+    Column("body", Text, nullable=False),
+    UniqueConstraint("prompt", "version", name="versions_name"),
+)
+
+environments = Table(
+    "environments",
+    CONTROL,
+    Column("name", Text, primary_key=True),
+    Column("generation", BigInteger, nullable=False),
+)
+
+states = Table(
+    "states",
+    CONTROL,
+    Column("environment", Text, primary_key=True),
+    Column("prompt", Text, primary_key=True),
+    Column("revision", BigInteger, nullable=False),
+    Column("generation", BigInteger, nullable=False),  # of the route, 0 without one
+    Column("body", Text, nullable=False),
+)
+
+audit = Table(
+    "audit",
+    CONTROL,
+    Column("id", RowId, primary_key=True, autoincrement=True),
+    Column("at_ms", BigInteger, nullable=False),
+    Column("environment", Text, nullable=False),
+    Column("prompt", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("body", Text, nullable=False),
+    Index("audit_prompt", "prompt", "environment", "id"),
+    sqlite_autoincrement=True,
+)
+
+outbox = Table(
+    "outbox",
+    CONTROL,
+    Column("id", RowId, primary_key=True, autoincrement=True),
+    Column("key", Text, nullable=False),
+    Column("next_try_ms", BigInteger, nullable=False),
+    Column("attempt_count", Integer, nullable=False),
+    Column("body", Text, nullable=False),
+    Column("done_ms", BigInteger),  # when it was sent or given up; null while it waits
+    Column("outcome", Text),  # "sent" or "gave_up"
+    Column("answer", Text),  # JSON: the provider's last word, a receipt or an error
+    UniqueConstraint("key", name="outbox_key"),
+    Index(
+        "outbox_waiting",
+        "id",
+        sqlite_where=text("done_ms IS NULL"),
+        postgresql_where=text("done_ms IS NULL"),
+    ),
+    sqlite_autoincrement=True,
+)
+
+policies = Table(
+    "policies",
+    CONTROL,
+    Column("digest", Text, primary_key=True),
+    Column("put_ms", BigInteger, nullable=False),
+    Column("body", Text, nullable=False),
+)
+
+series = Table(
+    "series",
+    OBSERVATIONS,
+    Column("id", RowId, primary_key=True, autoincrement=True),
+    Column("environment", Text, nullable=False),
+    Column("prompt", Text, nullable=False),
+    Column("version", Text, nullable=False),
+    Column("at_ms", BigInteger, nullable=False),
+    Column("width_ms", BigInteger, nullable=False),
+    Column("body", Text, nullable=False),
+    Index("series_key", "environment", "prompt", "version", "at_ms"),  # read
+    Index("series_time", "at_ms"),  # touched, and what is too old
+    Index("series_width", "width_ms", "at_ms"),  # what is to be rolled up, oldest first
+)
+
+clients = Table(
+    "clients",
+    OBSERVATIONS,
+    Column("id", Text, primary_key=True),
+    Column("environment", Text, nullable=False),
+    Column("boot", Text, nullable=False),
+    Column("seq", BigInteger, nullable=False),
+    Column("generation", BigInteger, nullable=False),
+    Column("seen_ms", BigInteger, nullable=False),
+    Column("closed", Boolean, nullable=False),
+    Index("clients_seen", "environment", "seen_ms"),
+)
+
+scores = Table(
+    "scores",
+    OBSERVATIONS,
+    Column("call", Text, primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("bin", Integer, nullable=False),
+    Column("at_ms", BigInteger, nullable=False),
+    Index("scores_time", "at_ms"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Schema:
+    """One set of tables with its own line of migrations; `head` is the newest of them."""
+
+    name: str
+    metadata: MetaData
+    head: str
+
+    @property
+    def version_table(self) -> str:
+        """The table that says which migration the database has reached."""
+        return f"knowngood_{self.name}_version"
+
+
+CONTROL_SCHEMA = Schema("control", CONTROL, "0001")
+OBSERVATIONS_SCHEMA = Schema("observations", OBSERVATIONS, "0001")

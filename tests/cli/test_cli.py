@@ -1,0 +1,212 @@
+"""What holds for every verb: clean JSON, exit codes, options, a quick start."""
+
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from knowngood.cli import output
+from tests.cli.world import URL
+
+BOT = "support-bot"
+READS = [
+    (["status"], "/api/status?environment=production"),
+    (["status", BOT], f"/api/status?environment=production&prompt={BOT}"),
+    ([], "/api/status?environment=production"),
+    (["explain", BOT], f"/api/prompts/{BOT}/explain?environment=production"),
+    (["list"], "/api/prompts"),
+    (["show", BOT], f"/api/prompts/{BOT}"),
+    (["show", f"{BOT}:v1"], f"/api/prompts/{BOT}/versions/v1"),
+    (["diff", BOT, "v1", "v2"], f"/api/prompts/{BOT}/diff?a=v1&b=v2"),
+    (["audit"], "/api/audit?limit=30"),
+    (["audit", BOT, "--after", "1"], f"/api/audit?prompt={BOT}&after=1&limit=30"),
+    (["audit", "show", "2"], "/api/audit/2"),
+    (["policy", "show"], "/api/policy"),
+    (["policy", "show", BOT], f"/api/policy?prompt={BOT}"),
+    (["doctor"], "/api/doctor"),
+    (["environments"], "/api/environments"),
+]
+WRITES = [
+    ["push", BOT, "v3", "v3.txt"],
+    ["promote", BOT, "v2", "--because", "new"],
+    ["vouch", BOT, "v2", "--because", "fine", "--dry-run"],
+    ["rollback", BOT, "v1", "--because", "bad", "--dry-run"],
+    ["rollback", BOT, "v1", "--because", "bad"],
+    ["unquarantine", BOT, "v2", "--because", "it was fine"],
+    ["automation", "off", "--for", "1h", "--because", "calm"],
+    ["environments", "add", "eu"],
+]
+
+
+@pytest.fixture
+def routed(world):
+    """Two versions of which the first is served, and a file with a third."""
+    for version in ("v1", "v2", "v3"):
+        world.file(f"{version}.txt", version)
+    for version in ("v1", "v2"):
+        assert world.run("push", BOT, version, f"{version}.txt").exit_code == 0
+    assert world.run("promote", BOT, "v1", "--because", "first").exit_code == 0
+    return world
+
+
+@pytest.mark.parametrize(("words", "path"), READS, ids=lambda value: str(value))
+def test_a_read_prints_the_api_s_json_and_nothing_else(routed, words, path):
+    """With --json, stdout is the API's own object; the same with the server down."""
+    answer = routed.api.get(path).json()
+    result = routed.run(*words, "--json")
+    assert (result.exit_code, json.loads(result.stdout), result.stderr) == (0, answer, "")
+    assert result.stdout.count("\n") == 1
+    routed.server_stops()
+    local = routed.run(*words, "--json", "--db", "kg.db")
+    assert local.stderr == ""
+    # The engine is part of what a doctor looks at, and it does not run.
+    if words != ["doctor"]:
+        assert json.loads(local.stdout) == answer
+
+
+def test_a_write_prints_json_and_nothing_else(routed):
+    """With --json, every write prints the API's own object."""
+    for words in WRITES:
+        result = routed.run(*words, "--json")
+        assert (result.exit_code, result.stderr) == (0, ""), words
+        assert isinstance(json.loads(result.stdout), dict)
+
+
+def test_break_glass_really_switches(routed):
+    """A rollback with --db moves the route in the file; the server serves it when it is back."""
+    assert routed.run("promote", BOT, "v2", "--because", "new").exit_code == 0
+    routed.server_stops()
+    result = routed.run("rollback", BOT, "--db", "kg.db", "--json")
+    assert json.loads(result.stdout)["outcome"] == "switched"
+    routed.server_starts()
+    served = routed.api.get("/api/snapshot?environment=production").json()
+    assert served["generation"] == 3
+    arms = routed.api.get(f"/api/status?prompt={BOT}").json()["prompts"][0]["arms"]
+    assert [(arm["version"], arm["weight_bp"]) for arm in arms] == [("v1", 10_000)]
+
+
+def test_without_a_server_only_reads_and_rollback_have_db(world):
+    """Break glass is for getting out of trouble: the other writes do not take --db."""
+    for words in (["push", BOT, "v1", "f.txt"], ["promote", BOT, "v1"], ["vouch", BOT, "v1"]):
+        result = world.run(*words, "--db", "kg.db")
+        assert result.exit_code == 2
+        assert "No such option: --db" in result.stderr
+
+
+def test_options_come_from_the_environment(routed, monkeypatch):
+    """KNOWNGOOD_URL names the server, also for the default verb."""
+    monkeypatch.setenv("KNOWNGOOD_URL", "nonsense")
+    for words in ([], ["status"], ["explain", BOT]):
+        result = routed.run(*words)
+        assert (result.exit_code, result.stdout) == (2, "")
+        assert "'nonsense' is no URL" in result.stderr
+    assert routed.run("--url", URL).exit_code == 0
+
+
+def test_the_actor_is_written_down(routed):
+    """--as names who acted, in any alphabet; default: the user of the operating system."""
+    for actor in ("dana", "Zoë", "50% dana"):
+        words = ["environments", "add", f"for-{len(actor)}", "--as", actor]
+        assert routed.run(*words).exit_code == 0
+    last = routed.api.get("/api/audit").json()["entries"]
+    assert [line["actor"] for line in last[-4:]] == [
+        "eve (unverified)", "dana (unverified)", "Zoë (unverified)", "50% dana (unverified)"
+    ]  # fmt: skip
+
+
+def test_unreachable_is_exit_3(tmp_path):
+    """Where nobody answers, the exit code is 3 and stderr says how to start a server."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{free.getsockname()[1]}"
+    result = knowngood("status", "--url", url)
+    assert result.returncode == 3
+    assert result.stdout == ""
+    assert "no server answers" in result.stderr
+    assert "knowngood serve" in result.stderr
+    assert "--db FILE" in result.stderr
+
+
+def test_help_is_quick_and_light():
+    """`--help` loads neither the server nor the database nor an HTTP library."""
+    heavy = ["fastapi", "starlette", "sqlalchemy", "httpx", "pydantic", "yaml", "knowngood.server"]
+    code = (
+        "import sys; import knowngood.cli.app; "
+        f"print([name for name in {heavy!r} if name in sys.modules])"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert result.stdout.strip() == "[]", result.stderr
+
+
+def test_every_verb_has_help():
+    """The script is installed, lists every verb, and each says what it does."""
+    result = knowngood("--help")
+    assert result.returncode == 0
+    verbs = re.findall(r"^  ([a-z]+)  ", result.stdout.partition("Commands:")[2], re.MULTILINE)
+    wanted = (
+        "serve demo push list show diff promote rollback vouch unquarantine status explain "
+        "automation policy audit doctor environments"
+    )
+    assert set(wanted.split()) <= set(verbs)
+
+
+def test_version(world):
+    """--version names the package's version."""
+    assert re.fullmatch(r"knowngood \d+\.\d+\.\d+\S*\n", world.run("--version").stdout)
+
+
+def test_serve_refuses_what_is_unsafe(world):
+    """`serve` says what is wrong before it starts anything."""
+    result = world.run("serve", "--host", "0.0.0.0")  # noqa: S104 # refused
+    assert result.exit_code == 1
+    assert "no token is set" in result.stderr
+
+
+def test_a_pipe_gets_whole_lines(routed, monkeypatch):
+    """Without a terminal no line is broken, however long it is; with one the last column is."""
+    long = "because " * 60
+    assert routed.run("promote", BOT, "v2", "--because", long.strip()).exit_code == 0
+    assert long.strip() in routed.run("audit").stdout
+    for width in (60, 160):
+        monkeypatch.setattr(output, "console", lambda width=width: terminal(width))
+        lines = routed.run("audit").stdout.splitlines()
+        assert len(lines) > 6
+        assert "".join("".join(lines).split()).count("because") > 60  # nothing is cut off
+    assert max(map(len, lines)) <= 160
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+def test_any_locale_gets_its_answer(routed, encoding):
+    """Where a terminal has no ✓ or –, words come out all the same, and JSON stays exact."""
+    assert routed.run("environments", "add", "eu", "--as", "Zoë").exit_code == 0
+    routed.server_stops()
+    environment = {"PYTHONIOENCODING": encoding, "PYTHONUTF8": "0"}
+    for words in (["status"], ["explain", BOT], ["policy", "show", "--tree"], ["doctor"]):
+        result = knowngood(*words, "--db", "kg.db", **environment)
+        assert (result.returncode, result.stderr) == (0, "")
+    result = knowngood("audit", "--db", "kg.db", "--json", **environment)
+    said = json.loads(result.stdout)
+    assert said["entries"][-1]["actor"] == "Zoë (unverified)"
+
+
+def terminal(width: int) -> Console:
+    """What is printed on a terminal of this width."""
+    return Console(width=width, highlight=False, soft_wrap=True)
+
+
+def knowngood(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run the installed script, as a person does, in this folder and environment."""
+    script = Path(sys.executable).parent / "knowngood"
+    return subprocess.run(
+        [script, *words],
+        capture_output=True,
+        encoding=environment.get("PYTHONIOENCODING", "utf-8"),
+        env=os.environ | environment,
+        timeout=30,
+    )

@@ -1,0 +1,200 @@
+"""A server whose clock the test holds, the command line in front of it, and stories to replay.
+
+A story is a text file of commands with what they print. Lines that begin with `$` are run on the
+command line, those with `>` are what happens in the world, those with `##` are the story itself;
+every other line is output.
+`KNOWNGOOD_GOLDEN=write` writes the output anew, to be read before it is committed.
+"""
+
+import difflib
+import os
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+from starlette.testclient import TestClient
+from typer.testing import CliRunner
+
+from knowngood.cli import backend, breakglass
+from knowngood.cli.app import app
+from knowngood.server.app import create_app
+from knowngood.server.settings import Settings
+
+GOLDEN = Path(__file__).parent / "golden"
+START_MS = 1_767_225_600_000  # 2026-01-01 00:00:00Z
+URL = "http://127.0.0.1:8000"
+CLIENTS = 4
+LATENCY_BUCKET = 523  # about 290 ms
+
+
+class Clock:
+    """The only clock there is."""
+
+    def __init__(self):
+        self.ms = START_MS
+
+    def now_ms(self) -> int:
+        return self.ms
+
+
+class Answered:
+    """A response as http.client gives it."""
+
+    def __init__(self, response):
+        self.status = response.status_code
+        self._body = response.content
+
+    def read(self) -> bytes:
+        return self._body
+
+
+class World:
+    """One server on a SQLite file, four processes that report to it, and an operator, eve."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch):
+        self.clock = Clock()
+        self.folder = folder
+        self.seq = 0
+        self._client: TestClient | None = None
+        world = self
+
+        class Connection:
+            """Stands in for http.client's: the same request, without a socket."""
+
+            def __init__(self, host, port, timeout):
+                self._response: Answered | None = None
+
+            def request(self, method, path, body, headers):
+                if world._client is None:
+                    raise ConnectionRefusedError
+                response = world._client.request(method, path, content=body, headers=headers)
+                self._response = Answered(response)
+
+            def getresponse(self) -> Answered:
+                assert self._response
+                return self._response
+
+            def close(self):
+                pass
+
+        monkeypatch.setattr(backend, "HTTPConnection", Connection)
+        monkeypatch.setattr(breakglass, "now_ms", self.clock.now_ms)
+        monkeypatch.setenv("LOGNAME", "eve")
+        monkeypatch.setenv("NO_COLOR", "1")
+        monkeypatch.setenv("COLUMNS", "80")
+        for name in ("KNOWNGOOD_URL", "KNOWNGOOD_TOKEN"):
+            monkeypatch.delenv(name, raising=False)
+        monkeypatch.chdir(folder)
+
+    @property
+    def api(self) -> TestClient:
+        """The server, to be asked directly."""
+        assert self._client
+        return self._client
+
+    def server_starts(self):
+        """Start the server on kg.db."""
+        # Under the operator's own address, so that the Host header is an allowed one.
+        server = create_app(Settings(db="kg.db"), self.clock, ticking=False)
+        self._client = TestClient(server, base_url=URL)
+        self._client.__enter__()
+        self._beat()
+
+    def server_stops(self):
+        """Stop the server; the file stays."""
+        if self._client is not None:
+            self._client.__exit__(None, None, None)
+            self._client = None
+
+    def wait(self, seconds: str):
+        """Let time pass, and the engine tick."""
+        for _ in range(int(seconds)):
+            self.clock.ms += 1000
+            self._beat()
+
+    def calls(self, name: str, *counts: str):
+        """Four processes report calls of a version: `support-bot:v2.0.0 ok=88 provider=12`."""
+        self.wait("1")  # what began before the route moved is not counted
+        prompt, version = name.split(":")
+        said = {kind: int(n) for kind, n in (count.split("=") for count in counts)}
+        for number in range(CLIENTS):
+            shares = {kind: _share(n, number) for kind, n in said.items()}
+            ok = shares.pop("ok", 0)
+            row = {"prompt": prompt, "version": version, "ago_ms": 500, "ok": ok}
+            row["errors"] = {kind: n for kind, n in shares.items() if n}
+            row["latency"] = {str(LATENCY_BUCKET): ok + sum(shares.values())}
+            self._report(number, [row])
+        self.wait("3")  # until the second is closed
+
+    def file(self, name: str, *text: str):
+        """Write a file; `|` is a line break."""
+        lines = " ".join(text).split("|")
+        Path(name).write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+    def _report(self, number: int, rows: list[dict[str, object]]):
+        self.seq += 1
+        generation = self.api.get("/api/clients").json()["generation"]
+        batch = {
+            "v": 1,
+            "client": {"id": f"host:{100 + number}:abcd", "boot": "b"},
+            "seq": self.seq,
+            "environment": "production",
+            "generation": generation,
+            "dropped": 0,
+            "rows": rows,
+        }
+        assert self.api.post("/api/observations", json=batch).status_code == 200
+
+    def _beat(self):
+        if self._client is not None:
+            self.api.app.state.runtime.heart.beat()  # type: ignore[attr-defined]
+
+    # --- The command line
+
+    def run(self, *words: str):
+        """Run a command; its result has exit_code, stdout and stderr."""
+        return CliRunner().invoke(app, list(words), prog_name="knowngood")
+
+    def replay(self, story: Path):
+        """Run the story's commands; fail with a diff where they print something else."""
+        before = story.read_text(encoding="utf-8")
+        after = "\n".join(self._lines(before)) + "\n"
+        if os.environ.get("KNOWNGOOD_GOLDEN") == "write":
+            story.write_text(after, encoding="utf-8")
+            return
+        diff = difflib.unified_diff(
+            before.splitlines(), after.splitlines(), "expected", "printed", lineterm="", n=2
+        )
+        changed = "\n".join(diff)
+        assert not changed, "\n" + changed
+
+    def _lines(self, story: str):
+        for line in story.splitlines():
+            if line.startswith("## "):
+                yield line
+            elif line.startswith("> "):
+                yield line
+                verb, *words = shlex.split(line[2:])
+                getattr(self, verb)(*words)
+            elif line.startswith("$ "):
+                yield ""
+                yield line
+                yield from self._printed(shlex.split(line[2:])[1:])
+
+    def _printed(self, words: list[str]):
+        result = self.run(*words)
+        if result.exception and not isinstance(result.exception, SystemExit):
+            raise result.exception
+        yield from self._normal(result.stdout)
+        yield from (f"! {line}" for line in self._normal(result.stderr))
+        if result.exit_code:
+            yield f"[exit {result.exit_code}]"
+
+    def _normal(self, text: str):
+        # A digest says that the content is the same; which one it is, other tests say.
+        return re.sub(r"\b[0-9a-f]{12,64}\b", "DIGEST", text).splitlines()
+
+
+def _share(n: int, number: int) -> int:
+    return n // CLIENTS + (number < n % CLIENTS)

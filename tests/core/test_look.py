@@ -1,0 +1,185 @@
+"""Which versions are looked at, over which stretch, against what, and whether we can see at all."""
+
+import pytest
+
+from knowngood.core.look import (
+    age_ms,
+    alert_rules,
+    findings,
+    frame,
+    is_blind,
+    newest_good,
+)
+from knowngood.core.model import Census, Evidence, Observed, State, Verdict
+from knowngood.core.window import Bucket
+from tests.core.build import (
+    ALL_HERE,
+    ALL_SILENT,
+    DAY,
+    DEFAULT,
+    FINE,
+    HEALTHY_DAY,
+    HOUR,
+    MINUTE,
+    NOBODY,
+    NOW,
+    SECOND,
+    calls,
+    entry,
+    observed,
+    policy,
+    state,
+)
+
+
+def seen_over(*at: int) -> Observed:
+    """One good call of v2 in each bucket, `at` being relative to NOW."""
+    buckets = tuple(Bucket(NOW + ms, calls(ok=1)) for ms in at)
+    return Observed(NOW, {"v2": Evidence(buckets)}, ALL_HERE)
+
+
+@pytest.mark.parametrize(
+    ("routed", "n"),
+    [
+        pytest.param(-2 * DAY, 3, id="long ago: the whole window"),
+        pytest.param(-200 * SECOND, 2, id="inside the window: cut there"),
+        pytest.param(-1, 0, id="just now: nothing was seen yet"),
+    ],
+)
+def test_the_window_is_cut_where_the_version_came_onto_the_route(routed, n):
+    """Calls from before a version's deploy are another story and never judge it."""
+    rules = state("v2", entry("v2", "candidate", routed), since=routed)
+    seen = seen_over(-400 * SECOND, -300 * SECOND, -200 * SECOND, -SECOND)
+    assert frame(rules, seen, DEFAULT, "v2", 5 * MINUTE).window.call_count == n
+
+
+def test_a_larger_share_does_not_cut_the_window():
+    """What a canary showed at 1 % still counts at 5 %."""
+    rules = state("v1", entry("v1"), entry("v2", "candidate", -HOUR), trial=("v2", 500), since=-1)
+    seen = seen_over(-200 * SECOND, -SECOND)
+    assert frame(rules, seen, DEFAULT, "v2", 5 * MINUTE).window.call_count == 2
+
+
+def test_a_version_that_came_back_begins_anew():
+    """A window of a version that was off the route starts at its return."""
+    rules = state("v2", entry("v2", "candidate", -10 * SECOND), since=-10 * SECOND)
+    assert frame(rules, seen_over(-200 * SECOND), DEFAULT, "v2", 5 * MINUTE).window.ok == 0
+
+
+V0, V1, V2 = entry("v0", "good", -9 * DAY, HEALTHY_DAY), entry("v1", "good", -2 * DAY), entry("v2")
+BASED = entry("v1", "good", -2 * DAY, HEALTHY_DAY)
+BAD_OLD = entry("v1", "quarantined", -2 * DAY, HEALTHY_DAY)
+TRIAL = ("v2", 500)
+
+
+@pytest.mark.parametrize(
+    ("ledger", "trial", "sources", "expected"),
+    [
+        pytest.param((BASED, V2), TRIAL, None, ["control", "previous good v1"], id="split"),
+        pytest.param((BASED, V2), None, None, ["previous good v1"], id="whole"),
+        pytest.param((V0, V1, V2), None, None, ["previous good v0"], id="the newest with a day"),
+        pytest.param((V1, V2), None, None, [], id="no frozen day"),
+        pytest.param((BAD_OLD, V2), None, None, [], id="a quarantined day is no baseline"),
+        pytest.param((V2,), None, None, [], id="the first version"),
+        pytest.param((BASED, V2), TRIAL, ["previous_good"], ["previous good v1"], id="policy"),
+        pytest.param((BASED, V2), TRIAL, ["control"], ["control"], id="control only"),
+    ],
+)
+def test_baselines_in_order(ledger, trial, sources, expected):
+    """First the concurrent control, then the previous good version's day, else none."""
+    rules = policy(**({"baseline": {"from": sources}} if sources else {}))
+    where = state("v1" if trial else "v2", *ledger, trial=trial)
+    seen = observed(v1=FINE, v2=FINE)
+    bases = frame(where, seen, rules, "v2", 5 * MINUTE).baselines
+    assert [base.source for base in bases] == expected
+
+
+def test_the_control_is_judged_by_no_candidate():
+    """A control is held against the previous good version, never against what is on trial."""
+    where = state("v1", V0, V1, entry("v2", "candidate"), trial=TRIAL)
+    bases = frame(where, observed(v1=FINE, v2=FINE), DEFAULT, "v1", 5 * MINUTE).baselines
+    assert [base.source for base in bases] == ["previous good v0"]
+
+
+@pytest.mark.parametrize(
+    ("census", "reported", "blind"),
+    [
+        pytest.param(ALL_HERE, True, False, id="processes are here"),
+        pytest.param(ALL_HERE, False, False, id="connected and without calls: idle"),
+        pytest.param(ALL_SILENT, True, True, id="all fell silent"),
+        pytest.param(ALL_SILENT, False, False, id="all silent, nothing was ever reported here"),
+        pytest.param(NOBODY, True, False, id="they said goodbye, or never were"),
+        pytest.param(Census(1, 1, (), ("web-2",)), True, False, id="one fell silent, one is here"),
+    ],
+)
+def test_idle_is_not_blind(census, reported, blind):
+    """Blind is when reports that we have reason to expect are missing, and nothing else is."""
+    seen = observed(census=census, **({"v2": FINE} if reported else {}))
+    assert is_blind(state(), seen, "v2") is blind
+    verdicts = {f.verdict for f in findings(state(), seen, DEFAULT, NOW)}
+    assert (verdicts == {Verdict.BLIND}) is blind
+
+
+def test_blindness_lasts_as_long_as_the_silence():
+    """Old buckets run out after minutes; a version that is known to be blind stays so."""
+    where = state(told=("blind:v2",))
+    seen = observed(census=ALL_SILENT)
+    assert {f.verdict for f in findings(where, seen, DEFAULT, NOW)} == {Verdict.BLIND}
+
+
+@pytest.mark.parametrize(
+    ("age", "names"),
+    [
+        pytest.param(0, ["first_hour"], id="new"),
+        pytest.param(HOUR - 1, ["first_hour"], id="59 min 59 s"),
+        pytest.param(HOUR, ["settled"], id="an hour"),
+        pytest.param(None, ["settled"], id="settled"),
+    ],
+)
+def test_alert_rules_go_by_age(age, names):
+    """The first hour has the stricter alerts, later ages the wider ones."""
+    assert [rule.name for rule in alert_rules(DEFAULT, age)] == names
+
+
+@pytest.mark.parametrize(
+    ("standing", "since", "age"),
+    [("candidate", -5 * MINUTE, 5 * MINUTE), ("good", -5 * MINUTE, None)],
+)
+def test_only_candidates_have_an_age(standing, since, age):
+    """Age counts for candidates, from the last rise of their share."""
+    where = state("v2", entry("v2", standing, -DAY), since=since)
+    assert age_ms(where, "v2", NOW) == age
+
+
+def test_every_arm_is_judged_and_alerts_are_for_the_suspect():
+    """Triggers look at both arms; alerts only at the one under trial."""
+    where = state("v1", BASED, entry("v2", "candidate"), trial=TRIAL)
+    found = findings(where, observed(v1=FINE, v2=FINE), DEFAULT, NOW)
+    triggers = [t.name for t in DEFAULT.triggers]
+    assert [f.trigger for f in found if f.version == "v1"] == triggers
+    assert [f.trigger for f in found if f.version == "v2"] == [
+        *triggers, "first_hour.error_rate", "first_hour.latency_p99", "first_hour.quality",
+    ]  # fmt: skip
+
+
+def test_without_a_route_nothing_is_found():
+    """There is nothing to judge before the first promote."""
+    assert findings(State("production", "cs"), observed(), DEFAULT, NOW) == ()
+
+
+@pytest.mark.parametrize(
+    ("ledger", "newest"),
+    [
+        pytest.param((entry("v0", routed=-9 * DAY), V1), "v1", id="the one that served last"),
+        pytest.param((V1, entry("v0", routed=-DAY)), "v0", id="a return counts"),
+        pytest.param((V1, entry("v3", "good", None)), "v1", id="one that served before a vouched"),
+        pytest.param((entry("v3", "good", None),), "v3", id="a vouched one before none"),
+        pytest.param((V1, entry("v3", "quarantined", -HOUR)), "v1", id="never a quarantined one"),
+        pytest.param((V1, entry("v3", "candidate", -HOUR)), "v1", id="never a candidate"),
+        pytest.param((V2,), None, id="never the suspect itself"),
+    ],
+)
+def test_the_newest_good_version(ledger, newest):
+    """The newest known-good version that is not the suspect; never simply the previous row."""
+    found = newest_good(state("v2", *ledger), besides="v2")
+    assert (found.version if found else None) == newest

@@ -1,0 +1,261 @@
+"""Verifying: a rollback is not done until fresh evidence on the target proves recovery."""
+
+from dataclasses import replace
+
+import pytest
+
+from knowngood.core.decide import decide
+from knowngood.core.model import (
+    Outcome,
+    Severity,
+    Standing,
+    State,
+    Steady,
+    Verifying,
+)
+from knowngood.core.window import EMPTY
+from tests.core.build import (
+    ALL_HERE,
+    ALL_SILENT,
+    BAD,
+    DAY,
+    DEFAULT,
+    FAIR,
+    FINE,
+    HEALTHY_DAY,
+    MINUTE,
+    NOBODY,
+    NOW,
+    SECOND,
+    Story,
+    calls,
+    entry,
+    kinds,
+    moves,
+    observed,
+    pages,
+    settled,
+    state,
+)
+
+
+def breached(story: Story, times: int = 3) -> None:
+    for _ in range(times):
+        story.sees(v1=BAD)
+
+
+def verifying(
+    *triggers: str,
+    since: int = 0,
+    attempts: int = 1,
+    seen: bool = True,
+    deadline: int | None = None,
+) -> State:
+    """v2 was rolled back to v1 `since` ms ago."""
+    began_ms = NOW - since
+    deadline_ms = began_ms + 5 * MINUTE if deadline is None else NOW + deadline
+    phase = Verifying(
+        "v2", "v1", triggers or ("error_critical",), began_ms, deadline_ms, "system", True,
+        propagated_ms=began_ms if seen else None, attempt_count=attempts,
+    )  # fmt: skip
+    start = state(
+        "v1", entry("v1", "good", -since, HEALTHY_DAY), entry("v2", "quarantined", -DAY),
+        since=-since, phase=phase,
+    )  # fmt: skip
+    incident = settled(state(), observed(v2=FAIR))[0].incident
+    return replace(start, incident=replace(incident, triggers=phase.triggers))
+
+
+LATE = 5 * MINUTE
+TARGET_RATE = calls(ok=19_800, errors=200)  # its own healthy level is 1.1 %
+VERIFIED = [
+    ("59 clean calls", 10 * SECOND, (), calls(ok=59), ALL_HERE, "recovered"),
+    ("58 clean calls", 10 * SECOND, (), calls(ok=58), ALL_HERE, "verify_requests"),
+    ("1 of 100", 10 * SECOND, (), calls(ok=99, errors=1), ALL_HERE, "verify_limit"),
+    ("9 of 1000", 10 * SECOND, (), calls(ok=991, errors=9), ALL_HERE, "recovered"),
+    ("10 of 1000", 10 * SECOND, (), calls(ok=990, errors=10), ALL_HERE, "verify_limit"),
+    ("ill before the goal", 59 * SECOND, (), BAD, ALL_HERE, "verify_requests"),
+    ("ill at the goal", 60 * SECOND, (), BAD, ALL_HERE, "not_recovered"),
+    ("3 of 19 at the goal", MINUTE, (), calls(ok=16, errors=3), ALL_HERE, "verify_requests"),
+    ("2 % at the goal", MINUTE, (), calls(ok=980, errors=20), ALL_HERE, "verify_limit"),
+    ("2 % at the deadline", LATE, (), calls(ok=980, errors=20), ALL_HERE, "not_recovered"),
+    ("2 of 60 at the deadline", LATE, (), calls(ok=58, errors=2), ALL_HERE, "inconclusive"),
+    ("silence at the deadline", LATE, (), EMPTY, ALL_HERE, "inconclusive"),
+    ("58 calls at the deadline", LATE, (), calls(ok=58), ALL_HERE, "inconclusive"),
+    ("proof at the deadline", LATE, (), calls(ok=59), ALL_HERE, "recovered"),
+    ("no census", 10 * SECOND, (), calls(ok=59), NOBODY, "recovered"),
+    ("all silent", 10 * SECOND, (), calls(ok=59), ALL_SILENT, "census"),
+    ("all silent at the deadline", LATE, (), calls(ok=59), ALL_SILENT, "inconclusive"),
+]
+QUALITY = ("quality_high",)
+LATENCY = ("latency_high",)
+METRICS = [
+    ("no labels", QUALITY, calls(ok=59), 10 * SECOND, "verify_metric"),
+    ("no labels at the deadline", QUALITY, calls(ok=59), LATE, "inconclusive"),
+    ("93 %", QUALITY, calls(ok=59, quality=0.77, n_labels=200), 10 * SECOND, "recovered"),
+    ("70 %", QUALITY, calls(ok=59, quality=0.56, n_labels=200), 10 * SECOND, "verify_metric"),
+    ("70 % at the end", QUALITY, calls(ok=59, quality=0.56, n_labels=200), LATE, "not_recovered"),
+    ("1.4 times", LATENCY, calls(ok=500, p99=1100), 10 * SECOND, "recovered"),
+    ("1.6 times", LATENCY, calls(ok=500, p99=1300), 10 * SECOND, "verify_metric"),
+    ("few calls", LATENCY, calls(ok=400, p99=800), LATE, "inconclusive"),
+    ("no such trigger now", ("gone",), calls(ok=59), 10 * SECOND, "recovered"),
+    ("both", ("error_critical", *QUALITY), calls(ok=59), 10 * SECOND, "verify_metric"),
+]
+ENDED = {
+    "rollback.verified": "recovered",
+    "rollback.not_recovered": "not_recovered",
+    "rollback.inconclusive": "inconclusive",
+}
+
+
+def verdict(start: State, seen) -> set[str]:
+    """How the verification ended, or what it waits on."""
+    decision = decide(start, seen, DEFAULT, NOW)
+    ended = {ENDED[kind] for kind in kinds(decision.actions) if kind in ENDED}
+    return ended or {wait.kind for wait in decision.waiting_on}
+
+
+@pytest.mark.parametrize(
+    ("since", "triggers", "window", "census", "expected"),
+    [pytest.param(*row[1:], id=row[0]) for row in VERIFIED],
+)
+def test_recovery_of_errors_is_proven(since, triggers, window, census, expected):
+    """59 clean calls (or what is as good), below 1 %, and everybody on the new route."""
+    seen = observed(v1=window, census=census)
+    assert expected in verdict(verifying(*triggers, since=since), seen)
+
+
+@pytest.mark.parametrize(
+    ("triggers", "window", "since", "expected"),
+    [pytest.param(*row[1:], id=f"{row[1][0]}: {row[0]}") for row in METRICS],
+)
+def test_every_metric_that_breached_must_be_back(triggers, window, since, expected):
+    """Quality at 93 % of the target's own day, p99 below 1.5 times of it: on labels of its own."""
+    assert expected in verdict(verifying(*triggers, since=since), observed(v1=window))
+
+
+def test_the_targets_own_healthy_level_counts():
+    """A target that always fails in 6 % of calls has recovered at 5 %."""
+    day = calls(ok=18_800, errors=1200)
+    start = verifying(since=10 * SECOND)
+    start = replace(start, ledger=(entry("v1", "good", -10 * SECOND, day),))
+    window = calls(ok=9_500, errors=500)
+    assert verdict(start, observed(v1=window)) == {"recovered"}
+    few = replace(start, ledger=(entry("v1", "good", -10 * SECOND, calls(ok=900, errors=60)),))
+    assert "recovered" not in verdict(few, observed(v1=window))
+
+
+def test_a_healthy_day_of_nothing_but_failures_stops_nothing():
+    """Even an absurd baseline leaves the verification able to end."""
+    start = verifying(since=10 * SECOND)
+    start = replace(start, ledger=(entry("v1", "good", 0, calls(errors=2000)),))
+    assert verdict(start, observed(v1=FINE)) == {"recovered"}
+
+
+def test_calls_from_before_the_switch_prove_nothing():
+    """The target's evidence starts at the switch."""
+    seen = observed(v1=calls(ok=900), at=NOW - 11 * SECOND)
+    assert "verify_requests" in verdict(verifying(since=10 * SECOND), seen)
+
+
+def test_recovery_waits_for_every_live_process():
+    """A process on the old generation blocks; after a minute it pages, once, by name."""
+    story = Story(verifying(since=30 * SECOND, seen=False))
+    story.census = replace(ALL_HERE, current_count=3, behind=("web-4",))
+    story.sees(v1=FINE)
+    assert "clients" in story.waits() and pages(story.done) == []
+    for _ in range(3):
+        story.sees(40 * SECOND, v1=FINE)
+    assert [p.severity for p in pages(story.done)] == [Severity.HIGH]
+    assert "web-4" in pages(story.done)[0].body
+    story.census = ALL_HERE
+    story.sees(v1=FINE)
+    assert "rollback.verified" in kinds(story.done)
+
+
+def test_a_silent_process_is_named_and_does_not_block():
+    """Who fell silent cannot serve anybody; its name stands in the line."""
+    start = verifying(since=10 * SECOND, seen=False)
+    census = replace(ALL_HERE, silent=("web-9",))
+    _, done = settled(start, observed(v1=FINE, census=census))
+    (line,) = [a.because for a in done if getattr(a, "kind", "") == "rollback.propagated"]
+    assert line.endswith("; silent: web-9")
+
+
+@pytest.mark.parametrize(
+    ("windows", "says"),
+    [
+        ({"v1": BAD}, "upstream"),
+        ({"v1": calls(ok=58, errors=2, quality=0.5, n_labels=200)}, "back"),
+    ],
+    ids=["errors", "quality"],
+)
+def test_a_rollback_that_does_not_help_is_a_critical_incident_of_its_own(windows, says):
+    """At once, under a second key, with whom to reach and what else could be served."""
+    start = verifying("error_critical", "quality_high", since=LATE)
+    start = replace(start, ledger=(*start.ledger, entry("v0", "good", -9 * DAY)))
+    _, done = settled(start, observed(**windows))
+    (told,) = pages(done)
+    assert told.severity is Severity.CRITICAL and "rollback-failed" in told.key
+    assert says in told.body and "v0" in told.body and "Contact: " in told.body
+
+
+def test_a_failed_rollback_is_critical_whatever_it_began_as():
+    """Not recovered is critical, also when nobody had found anything wrong before."""
+    for start in (verifying(since=LATE), replace(verifying(since=LATE), incident=None)):
+        end, _ = settled(start, observed(v1=BAD))
+        assert end.incident is not None
+        assert end.incident.severity is Severity.CRITICAL
+        assert end.incident.outcome is Outcome.NOT_RECOVERED
+
+
+@pytest.mark.parametrize(
+    ("triggers", "window", "lifted"),
+    [
+        pytest.param((), BAD, True, id="the target fails in the same way"),
+        pytest.param(QUALITY, BAD, False, id="it fails in another way"),
+        pytest.param(
+            QUALITY, calls(ok=59, quality=0.5, n_labels=200), True, id="its quality is as bad"
+        ),
+    ],
+)
+def test_a_target_that_fails_in_the_same_way_means_upstream(triggers, window, lifted):
+    """Then it was not the version: say upstream and lift its quarantine."""
+    end, done = settled(verifying(*triggers, since=LATE), observed(v1=window))
+    assert (end.standing("v2") is Standing.CANDIDATE) is lifted
+    assert ("upstream" in pages(done)[0].body) is lifted
+
+
+def test_two_failed_calls_lift_no_quarantine():
+    """A handful of calls does not show that the target fails in the same way."""
+    window = calls(ok=28, errors=2, quality=0.5, n_labels=200)
+    _, done = settled(
+        verifying("error_critical", "gone", since=LATE), observed(v1=replace(window, scores={}))
+    )
+    assert "rollback.inconclusive" in kinds(done)
+
+
+def test_a_failed_rollback_waits_for_a_person():
+    """No chain of rollbacks: after one that failed, a person decides."""
+    story = Story(verifying(since=LATE))
+    breached(story, 4)
+    assert moves(story.done) == [] and "operator" in story.waits()
+
+
+def test_inconclusive_asks_again_and_tires():
+    """No traffic: notify and ask again each 15 minutes; after the first hour only record it."""
+    story = Story(verifying(since=LATE))
+    for _ in range(10):
+        story.sees(15 * MINUTE)
+    assert kinds(story.done) == ["rollback.inconclusive"] * 10
+    assert [p.severity for p in pages(story.done)] == [Severity.HIGH] * 4
+    assert story.state.incident and story.state.incident.outcome is Outcome.INCONCLUSIVE
+    story.sees(v1=FINE)
+    assert "rollback.verified" in kinds(story.done)
+
+
+def test_inconclusive_for_a_day_ends():
+    """It is closed unproven, and never as recovered."""
+    end, done = settled(verifying(since=DAY, attempts=96, deadline=0), observed())
+    assert isinstance(end.phase, Steady) and end.incident is None
+    assert kinds(done) == ["rollback.inconclusive"]

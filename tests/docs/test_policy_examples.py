@@ -1,0 +1,68 @@
+"""Every policy shown in the documentation is a valid policy."""
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from knowngood.core.model import Response, Severity
+from knowngood.core.policy import PolicyFile, parse
+from knowngood.core.policy_condition import METRICS
+from knowngood.core.policy_parse import FILE as FILE_KEYS
+from knowngood.core.policy_parse import PROMPT, TRIGGER
+from knowngood.core.rules import PromptPolicy, Trigger
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "how-to" / "write-a-policy.md"
+TEXT = PAGE.read_text(encoding="utf-8")
+EXAMPLES = re.findall(r"```yaml\n(.*?)```", TEXT, re.DOTALL)
+
+
+def example(number: int) -> PolicyFile:
+    return parse(yaml.safe_load(EXAMPLES[number]))
+
+
+def trigger(policy: PromptPolicy, name: str) -> Trigger:
+    return next(t for t in policy.triggers if t.name == name)
+
+
+def test_there_are_examples():
+    """The page shows the triggers and three whole policies."""
+    assert len(EXAMPLES) == 4
+
+
+@pytest.mark.parametrize("text", EXAMPLES)
+def test_example_is_valid(text):
+    """What the page shows can be copied."""
+    assert parse(yaml.safe_load(text)).revision
+
+
+def test_refunds_are_decided_by_their_own_score():
+    """The first example does what its sentence says."""
+    policy = example(1).for_prompt("refund-approval")
+    accuracy = trigger(policy, "accuracy")
+    assert (accuracy.when.metric, accuracy.when.limit) == ("score.refund_accuracy", 0.75)
+    assert [p.name for p in example(1).people_for(accuracy.who)] == ["Ana"]
+    assert trigger(policy, "error_critical").kinds == ("prompt", "timeout")
+
+
+def test_internal_tools_are_nobodys_emergency_but_one():
+    """The second example does what its sentence says."""
+    wiki, payroll = (example(2).for_prompt(f"internal-{n}") for n in ("wiki", "payroll"))
+    assert trigger(wiki, "error_critical").action is Response.ASK
+    assert trigger(payroll, "error_critical").action is Response.ROLLBACK
+    assert trigger(payroll, "error_critical").severity is Severity.CRITICAL
+    assert payroll.window_ms == 900_000
+    assert not [t for t in payroll.triggers if t.when.metric == "latency_p99"]
+
+
+def test_watching_changes_nothing():
+    """The third example does what its sentence says."""
+    dry = [t.name for t in example(3).for_prompt("any").triggers if t.dry_run]
+    assert dry == ["error_critical"]
+
+
+def test_the_page_names_every_key_and_metric():
+    """What can be written is on the page."""
+    known = [*FILE_KEYS, *PROMPT, *TRIGGER, *METRICS]
+    assert not [name for name in known if not re.search(rf"\b{re.escape(name)}\b", TEXT)]

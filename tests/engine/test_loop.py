@@ -1,0 +1,120 @@
+"""The tick: its parts are apart, and one that fails stops no other."""
+
+from dataclasses import replace
+
+import pytest
+
+from knowngood.engine.loop import COMPACT_EVERY_MS
+from tests.engine.shop import HOUR, SECOND, Shop, batch, row
+
+BAD = {"ok": 80, "errors": 20}
+
+
+class Down:
+    """Everything raises."""
+
+    def __getattr__(self, name):
+        def fail(*_):
+            raise OSError(f"{name} is away")
+
+        return fail
+
+
+def running() -> Shop:
+    shop = Shop()
+    shop.promotes("v1")
+    shop.now_ms += HOUR
+    shop.promotes("v2")
+    shop.seconds(3, ok=100)
+    return shop
+
+
+def test_a_notifier_that_fails_delays_no_rollback():
+    """The route moves; the words wait in the outbox until somebody takes them."""
+    shop = running()
+    shop.engine.notifiers = {"pager": Down()}
+    shop.seconds(6, **BAD)
+    assert shop.serving() == "v1"
+    waiting = shop.store.outbox.waiting_count()
+    assert waiting >= 2 and not shop.pager.subjects
+    shop.engine.notifiers = {"pager": shop.pager}
+    shop.seconds(10, ok=100)
+    assert shop.store.outbox.waiting_count() == 0 and len(shop.pager.subjects) >= waiting
+
+
+def test_an_outbox_that_fails_delays_no_rollback():
+    """Also the outbox itself is only the last part of a tick."""
+    shop = running()
+    shop.engine.store = replace(shop.store, outbox=Down())
+    shop.seconds(6, **BAD)
+    assert shop.serving() == "v1"
+    assert {name for name, _ in shop.errors} == {"deliver"}
+
+
+def test_a_store_that_takes_no_observations_stops_no_look():
+    """Judging goes on over what is there; nothing is lost, and it is written later."""
+    shop = running()
+    series = shop.store.series
+    shop.ingest._store = replace(shop.store, series=Down())
+    shop.seconds(4, **BAD)
+    assert {name for name, _ in shop.errors} == {"ingest"}
+    assert shop.serving() == "v2" and shop.engine.ticked_ms == shop.now_ms
+    shop.ingest._store = replace(shop.store, series=series)
+    shop.seconds(6, **BAD)
+    assert shop.serving() == "v1"
+
+
+def test_what_came_while_the_store_was_away_is_judged():
+    """The closed border waits for the store, so that no bucket is read before it is whole."""
+    shop = running()
+    series = shop.store.series
+    shop.ingest._store = replace(shop.store, series=Down())
+    shop.second(ok=0, errors=400)
+    shop.seconds(10)
+    shop.ingest._store = replace(shop.store, series=series)
+    shop.seconds(2)
+    assert "rollback.suspected" in shop.kinds()
+
+
+def test_without_anybody_to_tell_an_error_is_raised():
+    """An error is never swallowed: it is told, or raised."""
+    shop = running()
+    shop.engine.on_error = None
+    shop.engine.store = replace(shop.store, outbox=Down())
+    with pytest.raises(OSError, match="due is away"):
+        shop.second()
+
+
+def test_old_seconds_are_rolled_up_once_a_minute(monkeypatch):
+    """Compaction comes once a minute, and a window's totals stay."""
+    shop, calls = running(), []
+
+    def compact(_, now_ms: int) -> int:
+        calls.append(now_ms)
+        return 0
+
+    monkeypatch.setattr(type(shop.store.series), "compact", compact)
+    for _ in range(5):
+        shop.now_ms += COMPACT_EVERY_MS // 2
+        shop.second()
+    assert len(calls) == 2
+
+
+def test_a_tick_counts_what_it_did():
+    """The looks that acted are returned and counted."""
+    shop = running()
+    before = shop.engine.acted_count
+    shop.seconds(6, **BAD)
+    assert shop.engine.acted_count - before >= 2
+    assert shop.engine.ticked_ms == shop.now_ms
+
+
+def test_the_tick_writes_before_it_judges():
+    """What came in before a tick is judged by the first tick after its bucket closed."""
+    shop = running()
+    shop.now_ms += SECOND
+    shop.ingest.take(batch(99, row("v2", 0, errors={"provider": 900})), {}, shop.now_ms)
+    shop.engine.tick(shop.now_ms)
+    assert "rollback.suspected" not in shop.kinds()
+    shop.engine.tick(shop.now_ms + 3 * SECOND)
+    assert "rollback.suspected" in shop.kinds()

@@ -1,0 +1,319 @@
+"""Observe, judge, act: what is looked at, and what survives races, errors and restarts."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from knowngood.core.errors import StaleState
+from knowngood.core.model import FLEET, ClientSeen, Confirming, Standing, Steady, Verifying
+from knowngood.engine import reconcile
+from knowngood.engine.observe import census
+from knowngood.engine.reconcile import look, new_reconciler, tick_reconcile
+from tests.engine.shop import HOUR, MINUTE, SECOND, START, Shop, stocked
+
+BAD = {"ok": 80, "errors": 20}
+FINE = {"ok": 100}
+
+
+def deployed(*prompts: str, **policy) -> Shop:
+    """A shop whose prompts serve v2 since a moment, with v1 known to be good."""
+    shop = Shop(*prompts, **policy)
+    shop.promotes("v1")
+    shop.now_ms += HOUR
+    shop.promotes("v2")
+    return shop
+
+
+def counted(monkeypatch) -> list[str]:
+    """The prompts that are looked at, in order."""
+    looked: list[str] = []
+    plain = reconcile.look
+
+    def looking(reconciler, environment, prompt, *rest):
+        looked.append(prompt)
+        return plain(reconciler, environment, prompt, *rest)
+
+    monkeypatch.setattr(reconcile, "look", looking)
+    return looked
+
+
+def test_from_breach_to_recovery_in_seconds():
+    """Through the whole engine: a bad deploy is rolled back and verified, and people are told."""
+    shop = deployed()
+    while shop.serving() == "v2":
+        shop.second(**BAD)
+    assert isinstance(shop.state().phase, Verifying)
+    shop.seconds(6, **FINE)
+    assert isinstance(shop.state().phase, Steady) and shop.state().incident is None
+    assert shop.kinds()[2:] == [
+        "rollback.suspected", "rollback.confirmed", "rollback.target", "rollback.switched",
+        "rollback.propagated", "rollback.verified",
+    ]  # fmt: skip
+    assert len(shop.pager.subjects) == 3 and not shop.errors
+
+
+def test_a_healthy_deploy_becomes_good():
+    """An hour of clean traffic: the ledger calls it good, and nothing else happens."""
+    shop = deployed()
+    for _ in range(62):
+        shop.second(ok=5)
+        shop.now_ms += MINUTE - SECOND
+    assert shop.state().standing("v2") is Standing.GOOD
+    assert shop.kinds()[2:] == ["version.good"] and not shop.pager.subjects
+
+
+# --- Cost
+
+
+def test_a_tick_looks_only_at_what_was_touched(monkeypatch):
+    """A hundred idle prompts cost nothing while one of them has traffic."""
+    names = [f"p{number:02}" for number in range(50)]
+    shop = deployed(*names)
+    shop.seconds(5)
+    looked = counted(monkeypatch)
+    shop.seconds(5, p07=(10, 0))
+    assert set(looked) == {"p07"} and len(looked) <= 5
+    shop.seconds(30)
+    assert looked.count("p07") <= 5 + 12  # for a while it is looked at each 5 s without traffic
+    assert set(looked) == {"p07"}
+
+
+def test_an_idle_prompt_is_looked_at_now_and_then(monkeypatch):
+    """Nothing reported, nothing under way: every five minutes is enough."""
+    shop = deployed("cs")
+    shop.seconds(5)
+    looked = counted(monkeypatch)
+    for _ in range(60):
+        shop.now_ms += 29 * SECOND
+        shop.second()
+    assert 5 <= len(looked) <= 7
+
+
+def test_a_promote_is_looked_at_at_once(monkeypatch):
+    """What a person or another process changes wakes the prompt, reported on or not."""
+    shop = deployed("cs", "faq")
+    shop.seconds(5)
+    looked = counted(monkeypatch)
+    shop.promotes("v3", "faq")
+    shop.second()
+    assert looked == ["faq"]
+
+
+def test_an_open_bucket_is_looked_at_when_it_closes():
+    """No report is forgotten between the tick that wrote it and the tick that may read it."""
+    shop = deployed()
+    shop.seconds(5)
+    shop.second(ok=10, errors=90)
+    shop.seconds(3)
+    assert "rollback.suspected" in shop.kinds()
+
+
+# --- Races
+
+
+class Racing:
+    """States whose next apply is beaten by somebody else's."""
+
+    def __init__(self, states, meanwhile):
+        self.states, self.meanwhile = states, meanwhile
+
+    def apply(self, changes, now_ms):
+        if self.meanwhile:
+            meanwhile, self.meanwhile = self.meanwhile, None
+            meanwhile()
+        return self.states.apply(changes, now_ms)
+
+    def __getattr__(self, name):
+        return getattr(self.states, name)
+
+
+def test_a_stale_state_is_looked_at_again():
+    """What was decided on an old state is not done; the next look decides anew."""
+    shop = deployed()
+    shop.seconds(2, **BAD)
+    states = Racing(shop.store.states, lambda: shop.promotes("v3"))
+    shop.store = shop.engine.reconciler.store = replace(shop.store, states=states)
+    shop.seconds(3, ok=0)
+    assert shop.serving() == "v3"
+    assert "rollback.switched" not in shop.kinds()
+    assert not shop.errors
+
+
+def test_two_engines_make_one_rollback():
+    """Both see the breach and both decide; one apply is stale, and the route moves once."""
+    shop = deployed()
+    twin = new_reconciler(shop.store, shop.policy, shop.now_ms)
+    for _ in range(8):
+        shop.second(**(BAD if shop.serving() == "v2" else FINE))
+        tick_reconcile(twin, shop.engine.until_ms, shop.now_ms)
+    assert shop.kinds().count("rollback.switched") == 1
+    assert shop.kinds().count("rollback.suspected") == 1
+    assert shop.state().rollbacks_ms and len(shop.state().rollbacks_ms) == 1
+    assert len(shop.store.states.get("production", FLEET).rollbacks_ms) == 1
+
+
+def test_two_engines_that_decided_on_the_same_state():
+    """The second apply of the same decision is refused as stale, whole."""
+    shop = deployed()
+    shop.seconds(3, **BAD)
+    assert isinstance(shop.state().phase, Confirming)
+    until_ms = shop.engine.until_ms + SECOND
+    both = [
+        look(new_reconciler(shop.store, shop.policy, shop.now_ms), "production", "cs", until_ms,
+             shop.now_ms)
+        for _ in range(2)
+    ]  # fmt: skip
+    shop.store.states.apply(reconcile.changes(both[0]), shop.now_ms)
+    lines = len(shop.kinds())
+    with pytest.raises(StaleState):
+        shop.store.states.apply(reconcile.changes(both[1]), shop.now_ms)
+    assert len(shop.kinds()) == lines
+
+
+def test_all_prompts_of_a_deploy_are_rolled_back_in_one_tick():
+    """Each counts for the fleet; no look is lost because another changed the fleet's state."""
+    shop = deployed("a", "b", "c")
+    shop.seconds(6, **BAD)
+    assert [shop.serving(p) for p in "abc"] == ["v1"] * 3
+    assert len(shop.store.states.get("production", FLEET).rollbacks_ms) == 3
+
+
+def test_one_prompts_error_does_not_stop_the_others():
+    """A prompt that cannot be read is told and tried again; the others are judged."""
+    shop = deployed("broken", "cs")
+    registry = shop.store.registry
+
+    class Patchy:
+        def get(self, prompt, version):
+            if prompt == "broken":
+                raise OSError("no such page")
+            return registry.get(prompt, version)
+
+    patchy: Any = Patchy()
+    shop.engine.reconciler.outlook.store = replace(shop.store, registry=patchy)
+    shop.seconds(6, **BAD)
+    assert shop.serving("cs") == "v1"
+    assert {key for key, _ in shop.errors} == {("production", "broken")}
+    shop.engine.reconciler.outlook.store = shop.store
+    shop.seconds(8, **BAD)
+    assert shop.serving("broken") == "v1"
+
+
+# --- Restarts
+
+
+def test_a_restart_continues_a_confirmation():
+    """The suspicion is in the store: the next engine confirms it and switches, once."""
+    shop = deployed()
+    shop.seconds(3, **BAD)
+    assert isinstance(shop.state().phase, Confirming)
+    shop.open()
+    shop.seconds(2, **BAD)
+    assert shop.serving() == "v1"
+    assert shop.kinds().count("rollback.suspected") == 1
+
+
+@pytest.mark.parametrize("every", [1, 2, 3])
+def test_restarts_at_any_time_end_in_the_same_place(every):
+    """A server that is restarted all the time rolls back once and verifies."""
+    shop = deployed()
+    for number in range(24):
+        if number % every == 0:
+            shop.open()
+        shop.second(**(BAD if shop.serving() == "v2" else FINE))
+    assert shop.kinds().count("rollback.switched") == 1
+    assert shop.kinds()[-1] == "rollback.verified"
+
+
+def test_a_restart_is_not_blindness():
+    """After the server was away, processes get their time to report before anybody is paged."""
+    shop = deployed()
+    shop.seconds(5, **FINE)
+    shop.now_ms += 5 * MINUTE
+    shop.open()
+    shop.engine.tick(shop.now_ms)
+    assert "blind" not in shop.kinds()
+    shop.seconds(3, **FINE)
+    assert "blind" not in shop.kinds()
+    shop.now_ms += MINUTE
+    shop.engine.tick(shop.now_ms)
+    assert shop.kinds()[-1] == "blind"
+
+
+def outage(shop: Shop) -> None:
+    """Two prompts with their own deploys, long ago, fail together."""
+    shop.seconds(5, **BAD)
+
+
+def two_deploys() -> Shop:
+    shop = Shop("a", "b")
+    shop.promotes("v1")
+    shop.now_ms += HOUR
+    shop.promotes("v2", "a")
+    shop.now_ms += HOUR
+    shop.promotes("v2", "b")
+    shop.now_ms += 10 * MINUTE
+    return shop
+
+
+def test_a_provider_that_fails_rolls_nothing_back():
+    """Two prompts of one provider fail together without a common deploy: hold, and page."""
+    shop = two_deploys()
+    shop.seconds(5, **FINE)
+    shop.seconds(60, **BAD)
+    assert [shop.serving(p) for p in "ab"] == ["v2", "v2"]
+    assert shop.kinds("a").count("rollback.held") == shop.kinds("b").count("rollback.held") == 1
+
+
+def test_a_restart_does_not_lift_the_upstream_hold():
+    """Also an engine that has just started sees that others fail too before it acts."""
+    shop = two_deploys()
+    shop.seconds(5, **FINE)
+    shop.seconds(30, **BAD)
+    for _ in range(12):
+        shop.now_ms += 59 * SECOND
+        shop.second(**BAD)
+    shop.open()
+    shop.seconds(10, **BAD)
+    assert [shop.serving(p) for p in "ab"] == ["v2", "v2"]
+
+
+def test_a_trouble_of_its_own_is_not_upstream():
+    """A prompt that began to fail long after the other is rolled back."""
+    shop = two_deploys()
+    shop.seconds(5, **FINE)
+    shop.seconds(6, a=(100, 0), b=(80, 20))
+    assert (shop.serving("a"), shop.serving("b")) == ("v2", "v1")
+
+
+# --- The census
+
+
+def client(name: str, generation: int = 5, ago_s: int = 1, closed: bool = False) -> ClientSeen:
+    return ClientSeen(name, "production", "b1", 1, generation, START - ago_s * SECOND, closed)
+
+
+@pytest.mark.parametrize(
+    ("clients", "expected"),
+    [
+        pytest.param([], (0, 0, (), ()), id="nobody"),
+        pytest.param([client("a"), client("b", 6)], (2, 2, (), ()), id="all there"),
+        pytest.param([client("a"), client("b", 4)], (2, 1, ("b",), ()), id="one behind"),
+        pytest.param([client("a", ago_s=15)], (1, 1, (), ()), id="heard within 15 s"),
+        pytest.param([client("a", ago_s=16)], (0, 0, (), ("a",)), id="silent"),
+        pytest.param([client("a", 4, 16)], (0, 0, (), ("a",)), id="silent ones are not behind"),
+        pytest.param([client("a", 4, 16, True)], (0, 0, (), ()), id="it said goodbye"),
+    ],
+)
+def test_the_census(clients, expected):
+    """Live, current, behind and silent, by name."""
+    found = census(clients, 5, START)
+    assert (found.live_count, found.current_count, found.behind, found.silent) == expected
+
+
+def test_without_a_route_nothing_is_wanted():
+    """A prompt that was pushed and never promoted waits for that."""
+    shop = Shop(store=stocked("cs"))
+    seen = look(shop.engine.reconciler, "production", "cs", START, START)
+    assert [wait.kind for wait in seen.decision.waiting_on] == ["route"]

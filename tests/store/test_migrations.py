@@ -1,0 +1,157 @@
+"""The tables come up to date by themselves, whoever opens first, and never the wrong way."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Engine, MetaData, create_engine, inspect, text
+
+from knowngood.core.errors import NewerSchema
+from knowngood.store.migrate import MIGRATIONS, move, revision
+from knowngood.store.postgres import open_postgres
+from knowngood.store.sqlite import observations_path, open_sqlite
+from knowngood.store.tables import CONTROL_SCHEMA, OBSERVATIONS_SCHEMA, Schema
+
+SCHEMAS = [CONTROL_SCHEMA, OBSERVATIONS_SCHEMA]
+OPEN = """
+import sys
+from knowngood.store.postgres import open_postgres
+from knowngood.store.sqlite import open_sqlite
+print("ready", flush=True)
+sys.stdin.readline()
+opener = open_postgres if "://" in sys.argv[1] else open_sqlite
+with opener(sys.argv[1]) as store:
+    print(store.states.environments(add=sys.argv[2]), store.series.touched(0))
+"""
+
+
+def psycopg(url: str) -> str:
+    return url.replace("postgresql:", "postgresql+psycopg:")
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Where nothing is yet: a path or a URL."""
+    if request.param == "sqlite":
+        return str(tmp_path / "knowngood.db")
+    return request.getfixturevalue("empty_postgres")
+
+
+def open_store(place: str):
+    return open_postgres(place) if "://" in place else open_sqlite(place)
+
+
+def engines(place: str) -> list[tuple[Engine, list[Schema]]]:
+    """Plain engines on what was opened, each with the schemas that live there."""
+    if "://" in place:
+        return [(create_engine(psycopg(place)), SCHEMAS)]
+    files = [Path(place), observations_path(Path(place))]
+    return [
+        (create_engine(f"sqlite:///{file}"), [schema])
+        for file, schema in zip(files, SCHEMAS, strict=True)
+    ]
+
+
+def differences(engine: Engine, schemas: list[Schema]) -> list[object]:
+    wanted = MetaData()
+    for schema in schemas:
+        for table in schema.metadata.tables.values():
+            table.to_metadata(wanted)
+    bookkeeping = {schema.version_table for schema in schemas}
+    with engine.connect() as connection:
+        context = MigrationContext.configure(
+            connection,
+            opts={
+                "compare_type": True,
+                "include_name": lambda name, kind, parents: name not in bookkeeping,
+            },
+        )
+        return compare_metadata(context, wanted)
+
+
+def test_migrated_tables_are_those_of_the_code(place):
+    """What the migrations build is exactly what tables.py describes."""
+    open_store(place).close()
+    for engine, schemas in engines(place):
+        assert differences(engine, schemas) == []
+        engine.dispose()
+
+
+@pytest.mark.parametrize("schema", SCHEMAS, ids=lambda schema: schema.name)
+def test_head_is_the_newest_migration(schema):
+    """tables.py names the newest migration, and there is one line of them."""
+    scripts = ScriptDirectory(MIGRATIONS, version_locations=[MIGRATIONS / schema.name])
+    assert scripts.get_heads() == [schema.head]
+
+
+def test_migrations_go_down_and_up_again(place):
+    """A migration can be undone completely, in one transaction, and done again."""
+    open_store(place).close()
+    for engine, schemas in engines(place):
+        for schema in schemas:
+            with engine.begin() as connection:
+                move(connection, schema, "base")
+                left = set(inspect(connection).get_table_names()) & set(schema.metadata.tables)
+                assert left == set()
+                assert revision(connection, schema) is None
+                move(connection, schema, schema.head)
+        assert differences(engine, schemas) == []
+        engine.dispose()
+    with open_store(place) as store:
+        assert store.states.environments() == ["production", "staging"]
+
+
+def test_opening_again_changes_nothing(place):
+    """A store that is up to date opens with what it holds."""
+    with open_store(place) as store:
+        store.states.environments(add="eu")
+    with open_store(place) as store:
+        assert store.states.environments() == ["eu", "production", "staging"]
+
+
+@pytest.mark.parametrize("schema", SCHEMAS, ids=lambda schema: schema.name)
+def test_newer_schema_is_left_alone(place, schema):
+    """An old knowngood refuses what a newer one wrote, says so, and changes nothing."""
+    open_store(place).close()
+    for engine, schemas in engines(place):
+        if schema in schemas:
+            with engine.begin() as connection:
+                connection.execute(text(f"UPDATE {schema.version_table} SET version_num = '0999'"))
+            with pytest.raises(NewerSchema, match=rf"0999.*up to {schema.head}.*newer knowngood"):
+                open_store(place)
+            with engine.connect() as connection:
+                assert revision(connection, schema) == "0999"
+        engine.dispose()
+
+
+@pytest.mark.slow
+def test_processes_may_open_at_once(place):
+    """Of several that find no tables at the same moment, each finds a working store."""
+    names = ["a", "b", "c"]
+    opening = [
+        subprocess.Popen(
+            [sys.executable, "-W", "error", "-c", OPEN, place, name],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for name in names
+    ]
+    for process in opening:
+        assert process.stdout
+        assert process.stdout.readline() == "ready\n"
+    for process in opening:
+        assert process.stdin
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    for process in opening:
+        said, complained = process.communicate(timeout=60)
+        assert (process.returncode, complained) == (0, "")
+        assert "production" in said
+    with open_store(place) as store:
+        assert store.states.environments() == [*names, "production", "staging"]
