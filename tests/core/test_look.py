@@ -1,5 +1,7 @@
 """Which versions are looked at, over which stretch, against what, and whether we can see at all."""
 
+from dataclasses import replace
+
 import pytest
 
 from knowngood.core.look import (
@@ -9,8 +11,20 @@ from knowngood.core.look import (
     frame,
     is_blind,
     newest_good,
+    overall,
 )
-from knowngood.core.model import Census, Evidence, Observed, State, Verdict
+from knowngood.core.model import (
+    Census,
+    Comparison,
+    Evidence,
+    Finding,
+    Observed,
+    Response,
+    Severity,
+    State,
+    Verdict,
+    Wait,
+)
 from knowngood.core.window import Bucket
 from tests.core.build import (
     ALL_HERE,
@@ -29,6 +43,18 @@ from tests.core.build import (
     observed,
     policy,
     state,
+)
+
+FINDING = Finding(
+    trigger="error_critical",
+    version="v2",
+    metric="error_rate",
+    comparison=Comparison.ABOVE,
+    limit=0.05,
+    verdict=Verdict.CLEAR,
+    response=Response.ROLLBACK,
+    severity=Severity.CRITICAL,
+    n=100,
 )
 
 
@@ -183,3 +209,32 @@ def test_the_newest_good_version(ledger, newest):
     """The newest known-good version that is not the suspect; never simply the previous row."""
     found = newest_good(state("v2", *ledger), besides="v2")
     assert (found.version if found else None) == newest
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "whole_word"),
+    [
+        pytest.param((), None, id="nothing judges"),
+        pytest.param(("clear", "unsure"), "unsure", id="evidence that will come"),
+        pytest.param(("clear", "no labels", "no baseline"), "clear", id="out of reach"),
+        pytest.param(("no labels", "no baseline"), "unsure", id="nothing else"),
+        pytest.param(("clear", "blind"), "blind", id="blind"),
+        pytest.param(("blind", "breach", "unsure"), "breach", id="breach"),
+    ],
+)
+def test_the_word_on_a_prompt_as_a_whole(verdicts, whole_word):
+    """The worst verdict counts, unless more traffic alone could never make it sure."""
+    waits = {
+        "unsure": (Wait("requests", 20, 3),),
+        "no labels": (Wait("labels", 50, 0),),
+        "no baseline": (Wait("baseline"),),
+    }
+    found = [
+        replace(
+            FINDING,
+            verdict=Verdict.UNSURE if word in waits else Verdict(word),
+            waiting_on=waits.get(word, ()),
+        )
+        for word in verdicts
+    ]
+    assert overall(found) == whole_word

@@ -98,9 +98,11 @@ def _figures(figures: dict[str, Any] | None) -> tuple[str, str, str]:
 
 
 def _state(row: dict[str, Any]) -> str:
-    parts = [row["phase"] if row["phase"] != "steady" or not row["waiting_on"] else ""]
+    # What a clear prompt still waits on is for `explain`: nobody has to do anything about it.
+    waits = row["waiting_on"] and row["verdict"] != "clear"
+    parts = [row["phase"] if row["phase"] != "steady" or not waits else ""]
     if row["incident"]:
         parts.insert(0, f"incident {row['incident']['id']} ({row['incident']['severity']})")
-    if row["waiting_on"]:
+    if waits:
         parts.append(f"waits on {row['waiting_on']}")
     return "; ".join(part for part in parts if part)

@@ -1,5 +1,7 @@
 """All findings on a prompt: which versions are looked at, over which stretch, against what."""
 
+from collections.abc import Iterable
+
 from knowngood.core.detect import Baseline, Frame, detect
 from knowngood.core.model import (
     Entry,
@@ -45,6 +47,26 @@ def breaches(
         if f.version == version
         and f.verdict is Verdict.BREACH
         and (response is None or f.response is response)
+    )
+
+
+def overall(found: Iterable[Finding]) -> Verdict | None:
+    """The verdict on a prompt as a whole; None when nothing judges it.
+
+    The worst one counts, but a trigger that more traffic alone would not make sure (nobody gives
+    labels, there is no baseline) leaves the word to the others.
+    """
+    judged = list(found)
+    heard = [f for f in judged if not _is_out_of_reach(f)]
+    verdicts = {f.verdict for f in heard or judged}
+    order = (Verdict.BREACH, Verdict.BLIND, Verdict.UNSURE, Verdict.CLEAR)
+    return next((v for v in order if v in verdicts), None)
+
+
+def _is_out_of_reach(finding: Finding) -> bool:
+    return finding.verdict is Verdict.UNSURE and all(
+        wait.kind == "baseline" or (wait.kind == "labels" and not wait.have)
+        for wait in finding.waiting_on
     )
 
 

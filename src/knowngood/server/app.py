@@ -15,7 +15,7 @@ from knowngood.core.policy import PolicyFile, warnings
 from knowngood.engine.ingest import Ingest
 from knowngood.engine.loop import Engine
 from knowngood.engine.reconcile import new_reconciler
-from knowngood.ports import Clock
+from knowngood.ports import Clock, Store
 from knowngood.server import logs
 from knowngood.server.api import acts, machines, reads, refusals
 from knowngood.server.desk import Desk
@@ -43,11 +43,26 @@ log = structlog.get_logger("knowngood.server")
 
 
 class SystemClock:
-    """The machine's own clock."""
+    """The machine's time at the start, carried on by a clock that nobody can set.
+
+    Deadlines and buckets would not survive a wall clock that jumps. Where there is one, the clock
+    goes on while the machine sleeps.
+    """
+
+    def __init__(self, not_before_ms: int = 0) -> None:
+        """It begins at the wall clock's time, or at `not_before_ms` if that is later."""
+        began_ms = max(time.time_ns() // 1_000_000, not_before_ms)
+        self._offset_ms = began_ms - self._elapsed_ms()
 
     def now_ms(self) -> int:
         """See ports.Clock."""
-        return time.time_ns() // 1_000_000
+        return self._offset_ms + self._elapsed_ms()
+
+    @staticmethod
+    def _elapsed_ms() -> int:
+        if hasattr(time, "CLOCK_BOOTTIME"):
+            return time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1_000_000
+        return time.monotonic_ns() // 1_000_000
 
 
 def create_app(settings: Settings, clock: Clock | None = None, *, ticking: bool = True) -> FastAPI:
@@ -56,11 +71,11 @@ def create_app(settings: Settings, clock: Clock | None = None, *, ticking: bool 
     With `ticking` false no thread is started: whoever holds the clock calls `runtime.heart.beat()`.
     Raises KnowngoodError when the policy, a notifier or the store cannot be used.
     """
-    clock = clock if clock is not None else SystemClock()
     policy = load_policy(settings.policy)
     senders = notifiers(settings.notify)
     store = open_store(settings.db)
     try:
+        clock = clock if clock is not None else SystemClock(_newest_ms(store))
         now_ms = clock.now_ms()
         store.policies.put(policy.revision, policy.data, now_ms)
         for environment in settings.environments:
@@ -84,6 +99,11 @@ def create_app(settings: Settings, clock: Clock | None = None, *, ticking: bool 
         raise
     runtime = Runtime(settings, clock, store, desk, ingest, engine, heart, metrics, snapshots)
     return _application(runtime, store, ticking)
+
+
+def _newest_ms(store: Store) -> int:
+    """When the newest line of history was written: time does not go back before it."""
+    return max((entry.at_ms for entry in store.log.read(limit=1)), default=0)
 
 
 def open_store(db: str) -> OpenStore:

@@ -5,15 +5,11 @@ from threading import Event, Thread
 
 import structlog
 
-from knowngood.core.model import FLEET
 from knowngood.engine.loop import TICK_MS, Engine
 from knowngood.ports import Clock
 from knowngood.server.metrics import Metrics
 
 STOP_WAIT_S = 10.0  # a tick takes milliseconds; one that hangs on a database is left behind
-# Lines of history read in a tick; people and other engines write a few. What is beyond waits for
-# the look that is due anyway.
-NEWS_COUNT = 1_000
 
 log = structlog.get_logger("knowngood.engine")
 
@@ -26,7 +22,6 @@ class Heart:
         self.engine = engine
         self._clock = clock
         self._metrics = metrics
-        self._seen_id: int | None = None
         self._stop = Event()
         self._thread: Thread | None = None
 
@@ -35,7 +30,6 @@ class Heart:
         now_ms = self._clock.now_ms()
         began_s = time.perf_counter()
         try:
-            self._wake_changed(now_ms)
             for seen in self.engine.tick(now_ms):
                 state = seen.state
                 actions = [type(action).__name__ for action in seen.decision.actions]
@@ -70,24 +64,6 @@ class Heart:
             # By the monotonic clock, and without catching up: a tick missed is a tick not needed.
             next_s = max(next_s + tick_s, time.monotonic())
             self._stop.wait(next_s - time.monotonic())
-
-    def _wake_changed(self, now_ms: int) -> None:
-        """Look at once at what was changed: by a person here, by another server, by break-glass.
-
-        The history tells of every change, whoever made it.
-        """
-        try:
-            log_port = self.engine.store.log
-            if self._seen_id is None:  # the engine looks at every prompt when it starts
-                newest = log_port.read(limit=1)
-                self._seen_id = newest[-1].id if newest else 0
-                return
-            for entry in log_port.read(after_id=self._seen_id, limit=NEWS_COUNT):
-                self._seen_id = entry.id
-                if entry.environment and entry.prompt != FLEET:
-                    self.engine.reconciler.wake((entry.environment, entry.prompt), now_ms)
-        except Exception as error:
-            told(log, "news", error)
 
 
 def told(logger: structlog.stdlib.BoundLogger, part: str, error: Exception) -> None:

@@ -3,7 +3,7 @@
 from typing import Any
 
 from knowngood.core.explain import decision_words, duration, finding_words, phase_words, wait_words
-from knowngood.core.look import age_ms, alert_rules, breaches
+from knowngood.core.look import age_ms, alert_rules, breaches, overall
 from knowngood.core.measure import measure
 from knowngood.core.model import (
     WHOLE_BP,
@@ -135,7 +135,7 @@ def _seen_row(seen: Look, now_ms: int) -> dict[str, Any]:
         if f.response is Response.ALERT and f.verdict is Verdict.BREACH
     ]
     counts = {v.value: sum(f.verdict is v for f in triggers) for v in Verdict}
-    worst = next((v for v in WORST if counts[v.value]), None)
+    worst = overall(triggers)
     first = decision.waiting_on[0] if decision.waiting_on else None
     living = seen.observed.census
     generation = state.route.generation if state.route else 0
