@@ -96,11 +96,26 @@ def _post_until(
         line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         while time.monotonic() < until:
             line.sendall(_request(where.netloc, number, counts[number] + 1))
-            answer = line.recv(65536)
+            answer = _answer(line)
             if not answer.startswith(b"HTTP/1.1 200"):
                 failures.append(answer.decode(errors="replace"))
                 return
             counts[number] += 1
+
+
+def _answer(line: socket.socket) -> bytes:
+    """One whole HTTP answer: its head and body may come in pieces."""
+    answer = line.recv(65536)
+    while True:
+        head, found, body = answer.partition(b"\r\n\r\n")
+        if found:
+            length = int(head.lower().partition(b"content-length:")[2].split(b"\r\n")[0])
+            if len(body) >= length:
+                return answer
+        more = line.recv(65536)
+        if not more:
+            return answer
+        answer += more
 
 
 def _request(host: str, number: int, seq: int) -> bytes:

@@ -39,6 +39,14 @@ def test_this_machine_is_known_under_its_names(world, host):
     assert world.client.get("/healthz", headers={"Host": host}).status_code == 200
 
 
+@pytest.mark.parametrize("header", ["Forwarded", "X-Forwarded-For", "X-Real-IP"])
+def test_without_a_token_nothing_comes_through_a_proxy(world, header):
+    """A proxy on this machine would open the local mode to everybody behind it."""
+    refused = error_of(world.client.get("/api/status", headers={header: "203.0.113.9"}), 403)
+    assert refused["code"] == "forbidden"
+    assert "token" in refused["next"]
+
+
 def test_more_names_can_be_allowed():
     """--allow-host is for the name of a proxy."""
     with world(allow_hosts=("prompts.example",)) as made:

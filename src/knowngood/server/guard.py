@@ -23,6 +23,8 @@ BODY_BYTES_MAX = 1024 * 1024  # a batch of observations has a few KB, the larges
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 # What a load balancer and a supervisor may ask without a token; they say nothing else.
 OPEN_PATHS = ("/healthz", "/readyz")
+# What a proxy adds to what it passes on: then the loopback address no longer says who is asking.
+PROXY_HEADERS = (b"forwarded", b"x-forwarded-for", b"x-forwarded-host", b"x-real-ip")
 
 HEADERS = (
     (b"x-content-type-options", b"nosniff"),
@@ -78,7 +80,9 @@ class Guard:
     def _check(self, scope: Scope, headers: dict[bytes, bytes]) -> None:
         host = headers.get(b"host", b"").decode("latin-1")
         self._check_host(host)
-        if self._tokens and scope["path"] not in OPEN_PATHS:
+        if not self._tokens:
+            _check_direct(headers)
+        elif scope["path"] not in OPEN_PATHS:
             scope.setdefault("state", {})["token_name"] = self._token_name(headers)
         if scope["method"] not in SAFE_METHODS:
             _check_origin(host, headers)
@@ -132,6 +136,15 @@ def _host_name(host: str) -> str:
         return urlsplit(f"//{host}").hostname or ""
     except ValueError:
         return ""
+
+
+def _check_direct(headers: dict[bytes, bytes]) -> None:
+    """Without a token only this machine may ask, and a proxy asks for others."""
+    if any(name in headers for name in PROXY_HEADERS):
+        raise Forbidden(
+            "a proxy passed this request on, and this server runs without a token",
+            next_step="start the server with a token: KNOWNGOOD_TOKEN=... knowngood serve",
+        )
 
 
 def _check_origin(host: str, headers: dict[bytes, bytes]) -> None:
