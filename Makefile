@@ -41,7 +41,7 @@ check: $(READY) ## Style, types and imports, in seconds
 
 quick: $(READY) ## Tests without PostgreSQL and slow ones, and 200 simulated seeds
 	$(PYTEST) -q -m "not postgres and not slow"
-	$(BIN)/python -m knowngood.sim --seeds 200
+	$(BIN)/python -m knowngood.sim --seeds 200 --seconds 200
 
 sim: $(READY) ## Simulate SEEDS=4000 worlds
 	$(BIN)/python -m knowngood.sim --seeds $(SEEDS)

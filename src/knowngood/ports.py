@@ -132,7 +132,8 @@ class Series(Protocol):
         """Roll old buckets up (1 s to 1 min after 2 h, to 1 h after 30 days), drop after 13 months.
 
         Forgets late scores after 24 h and clients after 24 h of silence. A window's totals do not
-        change. Returns how many rows went away.
+        change. Returns how many rows went away; it may leave a part for the next call, and 0 says
+        that nothing is left.
         """
 
 

@@ -91,6 +91,19 @@ def test_break_glass_really_switches(routed):
     assert [(arm["version"], arm["weight_bp"]) for arm in arms] == [("v1", 10_000)]
 
 
+def test_break_glass_needs_no_observations(routed):
+    """A damaged file of figures keeps nobody from rolling back."""
+    assert routed.run("promote", BOT, "v2", "--because", "new").exit_code == 0
+    routed.server_stops()
+    for file in Path().glob("kg-observations.db*"):
+        file.write_bytes(b"this is no database" * 1_000)
+    result = routed.run("rollback", BOT, "--db", "kg.db", "--json")
+    assert result.exit_code == 0, result.stderr
+    assert json.loads(result.stdout)["outcome"] == "switched"
+    said = routed.run("audit", BOT, "--db", "kg.db").stdout
+    assert "evidence unavailable" in said
+
+
 def test_without_a_server_only_reads_and_rollback_have_db(world):
     """Break glass is for getting out of trouble: the other writes do not take --db."""
     for words in (["push", BOT, "v1", "f.txt"], ["promote", BOT, "v1"], ["vouch", BOT, "v1"]):
@@ -166,6 +179,59 @@ def test_serve_refuses_what_is_unsafe(world):
     result = world.run("serve", "--host", "0.0.0.0")  # noqa: S104 # refused
     assert result.exit_code == 1
     assert "no token is set" in result.stderr
+
+
+def test_serve_says_that_its_port_is_taken(world):
+    """Before it makes a database, or lets a second engine act on somebody's."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        result = world.run("serve", "--port", str(taken.getsockname()[1]), "--db", "taken.db")
+    assert result.exit_code == 1
+    assert "Address already in use" in result.stderr
+    assert "name another with --port" in result.stderr
+    assert not Path("taken.db").exists()
+
+
+def test_a_file_that_json_cannot_hold_is_refused(world):
+    """YAML knows dates; the field is named, and nothing is sent."""
+    world.file("dated.yaml", "text: hi\nconfig: {since: 2026-01-01}")
+    result = world.run("push", BOT, "v1", "dated.yaml")
+    assert result.exit_code == 1
+    assert result.stderr == "knowngood: `config.since` is a date, which JSON cannot hold\n"
+
+
+def test_every_write_takes_a_reason(routed):
+    """Of a push and a new environment as well; the history has it."""
+    assert routed.run("push", BOT, "v3", "v3.txt", "--because", "shorter").exit_code == 0
+    assert routed.run("environments", "add", "eu", "--because", "new region").exit_code == 0
+    history = json.loads(routed.run("audit", "--json").stdout)["entries"]
+    assert [line["because"] for line in history[-2:]] == ["shorter", "new region"]
+
+
+def test_what_holds_a_rollback_is_never_denied(world):
+    """Nothing to go back to is no brake, and it holds all the same; a hold says of which prompt."""
+    world.file("v1.txt", "hi")
+    assert world.run("push", BOT, "v1", "v1.txt").exit_code == 0
+    assert world.run("promote", BOT, "v1", "--because", "first").exit_code == 0
+    for _ in range(3):
+        world.calls(f"{BOT}:v1", "ok=50", "provider=50")
+        world.wait("2")
+    shown = world.run("explain", BOT).stdout
+    assert "no known-good version to go back to" in shown
+    assert "Brakes\n  none; what holds the rollback stands above\n" in shown
+    assert world.run("automation", "off", BOT, "--for", "2h", "--because", "x").exit_code == 0
+    assert f"! {BOT}: automation is off by " in world.run("status").stdout
+
+
+def test_a_prompt_cannot_steer_the_terminal(world):
+    """Control characters of a text or a reason are shown, not obeyed."""
+    world.file("red.txt", "a\x1b[31mb\tc\x07\x9b")
+    assert world.run("push", BOT, "v1", "red.txt").exit_code == 0
+    assert world.run("promote", BOT, "v1", "--because", "x\x1b]0;y\x07").exit_code == 0
+    shown = world.run("show", BOT, "v1").stdout
+    assert "a\\x1b[31mb" in shown
+    told = shown + world.run("audit").stdout
+    assert "x\\x1b]0;y\\x07" in told
+    assert not set(told) & {"\x1b", "\x07", "\x9b"}
 
 
 def test_a_pipe_gets_whole_lines(routed, monkeypatch):

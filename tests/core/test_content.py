@@ -151,6 +151,13 @@ def test_other_versions_are_refused(name):
         check_version_name(name)
 
 
+def test_a_name_that_is_too_long_is_not_repeated():
+    """Somebody who passed a file instead of a name gets a line, not the file."""
+    with pytest.raises(BadRequest) as refused:
+        check_version_name("x" * 5_000)
+    assert refused.value.message == "a version is a text of 1 to 128 characters, got 5000"
+
+
 def test_a_name_may_carry_its_version():
     """`name:version` is accepted wherever a version is named."""
     assert split_name("bot") == ("bot", None)

@@ -181,6 +181,16 @@ def test_a_brake_holds_opens_an_incident_and_pages_once(name):
     assert "knowngood rollback cs" in pages(story.done)[0].body
 
 
+def test_a_page_names_a_command_that_is_not_refused():
+    """With nothing known to be good, the page says how to name a target all the same."""
+    story = Story(state("v2", entry("v2"), entry("v1", "candidate", -MINUTE)))
+    breached(story, 5)
+    assert moves(story.done) == []
+    (page,) = pages(story.done)
+    assert "`knowngood vouch cs VERSION --because ...` makes one good" in page.body
+    assert "`knowngood rollback cs VERSION --override not_known_good" in page.body
+
+
 def test_a_dry_run_only_remembers():
     """A dry-run trigger records once what it would have done, and pages nobody."""
     story = braked("dry-run")

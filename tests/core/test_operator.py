@@ -119,12 +119,12 @@ REFUSALS = [
     (
         "promoting while a rollback is verified",
         lambda: promote(UNDER_WAY, "v3", "hope", (), None),
-        ("in_progress", [], "knowngood explain cs; or override `in_progress`"),
+        ("in_progress", [], "knowngood explain cs says how far it is"),
     ),
     (
         "promoting while a breach is confirmed",
         lambda: promote(CONFIRMING, "v3", "hope", (), None),
-        ("in_progress", [], "knowngood explain cs; or override `in_progress`"),
+        ("in_progress", [], "knowngood explain cs says how far it is"),
     ),
     (
         "vouching for a quarantined version",
@@ -159,6 +159,21 @@ def test_a_refusal_says_what_to_do_instead(ask, refusal):
         ask()
     assert (caught.value.code, caught.value.known) == (code, known)
     assert caught.value.next_step.startswith(next_step)
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda here: rolled_back(here, target="v0"),
+        lambda here: promote(here, "v0", "hope", (), None),
+        lambda here: vouch(here, "v0", "hope"),
+    ],
+)
+def test_the_next_command_acts_on_the_same_environment(ask):
+    """What is copied from a refusal on staging never changes production."""
+    with pytest.raises(KnowngoodError) as caught:
+        ask(replace(HERE, environment="staging"))
+    assert "knowngood unquarantine cs v0 --env staging --because" in caught.value.next_step
 
 
 OFF = Hold(NOW + HOUR, "a load test", "bob")

@@ -4,8 +4,9 @@ import json
 
 import pytest
 
+from knowngood.core.look import alert_rules
 from knowngood.core.model import Comparison, Method, Response, ScoreRange, Severity
-from knowngood.core.policy import effective_alerts, parse
+from knowngood.core.policy import parse
 from knowngood.core.policy_build import overlap
 from knowngood.core.rules import BakeRule, BaselineRule, Condition, FlapRule, VerifyRule
 from tests.core.policies import condition, policy_of, refused, trigger, trigger_of
@@ -106,7 +107,7 @@ def test_triggers_come_most_severe_first():
 )
 def test_alerts_by_age(age_ms, rule, limits):
     """A version is watched more closely in its first hour (R7)."""
-    (found,) = effective_alerts(policy_of(), age_ms)
+    (found,) = alert_rules(policy_of(), age_ms)
     assert (found.name, [c.limit for c in found.when]) == (rule, limits)
     assert [c.metric for c in found.when] == ["error_rate", "latency_p99", "quality"]
 

@@ -173,6 +173,18 @@ def test_recovery_waits_for_every_live_process():
     assert "rollback.verified" in kinds(story.done)
 
 
+def test_a_page_names_a_few_of_many_stragglers():
+    """With ten thousand processes a subject stays a subject, and a line of history a line."""
+    behind = tuple(f"web-{i:04}" for i in range(9_999))
+    story = Story(verifying(since=90 * SECOND, seen=False))
+    story.census = replace(ALL_HERE, live_count=10_000, current_count=1, behind=behind)
+    story.sees(v1=FINE)
+    (told,) = pages(story.done)
+    assert "web-0004 and 9,994 more" in told.subject and len(told.subject) < 200
+    (line,) = [a for a in story.done if getattr(a, "kind", "") == "rollback.straggler"]
+    assert len(line.detail["clients"]) == 100
+
+
 def test_a_silent_process_is_named_and_does_not_block():
     """Who fell silent cannot serve anybody; its name stands in the line."""
     start = verifying(since=10 * SECOND, seen=False)

@@ -320,3 +320,93 @@ def test_counts_of_what_was_left_out_add_up(intake):
     assert intake.ingest.ignored_counts == {
         "unknown version": 1, "not a number": 2, "dropped by the client": 3,
     }  # fmt: skip
+
+
+def test_what_cannot_be_written_is_kept_added_up(intake):
+    """However long the store is away: one window for each version and second, not one a report."""
+    intake.series.down = True
+    for seq in range(50):
+        intake.take(batch(seq, row(ok=2)))
+        with pytest.raises(OSError, match="away"):
+            intake.ingest.flush(START)
+    assert [len(windows) for windows in intake.ingest._pending.values()] == [1]
+    intake.series.down = False
+    intake.ingest.flush(START)
+    assert intake.written().ok == 100
+
+
+def test_scores_that_cannot_be_written_are_bounded(intake, monkeypatch):
+    """What finds no room is left out and counted, and never remembered by halves."""
+    monkeypatch.setattr("knowngood.engine.ingest.MAX_PENDING_SCORES", 2)
+    calls = [f"production:cs:v1:6b49d200:r{i}" for i in range(3)]
+    late = tuple(wire.LateScore(call, "quality", 0.5) for call in calls)
+    receipt = intake.take(batch(1, late_scores=late))
+    assert (receipt.accepted, dict(receipt.ignored)) == (2, {"store unavailable for too long": 1})
+    intake.ingest.flush(START)
+    assert intake.label() == (2, 0.5)
+
+
+def test_the_client_silent_for_longest_is_forgotten_first(intake, monkeypatch):
+    """The memory of who said what is bounded; a store that remembers them is asked again."""
+    monkeypatch.setattr("knowngood.engine.ingest.MAX_CLIENTS", 2)
+    for seq, client in enumerate(("a", "b", "a", "c")):
+        intake.take(batch(seq, row(), client=client))
+        intake.ingest.flush(START)
+    assert list(intake.ingest._heard) == ["a", "c"]
+    assert dict(intake.take(batch(1, client="b")).ignored) == {"duplicate or out of order": 1}
+
+
+# --- Threads
+
+
+def test_only_what_is_in_memory_is_taken_without_waiting(intake):
+    """A new process, environment or version, and every late score, may have to ask the store."""
+    known = batch(2, row())
+    assert not intake.ingest.is_ready_for(known)
+    intake.take(batch(1, row()))
+    assert intake.ingest.is_ready_for(known)
+    assert not intake.ingest.is_ready_for(batch(2, row("v9")))
+    assert not intake.ingest.is_ready_for(batch(2, row(), client="web-2"))
+    assert not intake.ingest.is_ready_for(scored(2, 0.5))
+    intake.ingest.refresh()
+    assert not intake.ingest.is_ready_for(known)
+
+
+def test_a_tick_in_the_middle_of_a_batch_does_no_harm(intake):
+    """The engine's thread forgets what it read a tick ago at any moment."""
+    states = intake.store.states
+
+    class Ticking:
+        def generation(self, environment):
+            found = states.generation(environment)
+            intake.ingest.refresh()
+            return found
+
+    intake.ingest._store = replace(intake.store, states=Ticking())
+    intake.ingest._generations = _Forgetful()
+    assert intake.take(batch(1, row())).accepted == 1
+
+
+class _Forgetful(dict):
+    """A dictionary that another thread clears right after every write."""
+
+    def __setitem__(self, key, value):
+        super().__setitem__(key, value)
+        self.clear()
+
+
+def test_a_score_whose_write_ends_while_it_is_looked_up_is_no_second_label(intake):
+    """The answer of the store was older than the write: it is asked again."""
+    intake.take(scored(1, 0.9))
+    scores = intake.series.series.scores
+
+    def slow(calls):
+        found = scores(calls)
+        intake.series.series.scores = scores
+        intake.ingest.flush(START)
+        return found
+
+    intake.series.series.scores = slow
+    intake.take(scored(2, 0.2))
+    intake.ingest.flush(START + SECOND)
+    assert intake.label() == (1, 0.2)

@@ -100,13 +100,13 @@ def test_old_seconds_are_rolled_up_once_a_minute(monkeypatch):
     assert len(calls) == 2
 
 
-def test_a_tick_counts_what_it_did():
-    """The looks that acted are returned and counted."""
-    shop = running()
-    before = shop.engine.acted_count
-    shop.seconds(6, **BAD)
-    assert shop.engine.acted_count - before >= 2
-    assert shop.engine.ticked_ms == shop.now_ms
+def test_what_is_left_to_roll_up_is_done_by_the_next_ticks(monkeypatch):
+    """A backlog is worked off in portions, so that no tick keeps a rollback waiting."""
+    shop, left = running(), [2, 1, 0, 0]
+    monkeypatch.setattr(type(shop.store.series), "compact", lambda *_: left.pop(0))
+    shop.now_ms += COMPACT_EVERY_MS
+    shop.seconds(10)
+    assert left == [0]
 
 
 def test_the_tick_writes_before_it_judges():
@@ -118,3 +118,17 @@ def test_the_tick_writes_before_it_judges():
     assert "rollback.suspected" not in shop.kinds()
     shop.engine.tick(shop.now_ms + 3 * SECOND)
     assert "rollback.suspected" in shop.kinds()
+
+
+def test_an_engine_that_stays_blind_pages():
+    """Reports that cannot be written for a minute reach on-call through the control store (P6)."""
+    shop = running()
+    shop.ingest._store = replace(shop.store, series=Down())
+    shop.seconds(70, ok=100)
+    assert "ingest" in shop.engine.failing
+    assert any("fails at `ingest`" in subject for subject in shop.pager.subjects)
+    shop.ingest._store = shop.store
+    shop.seconds(3, ok=100)
+    assert not shop.engine.failing
+    told = [e.kind for e in shop.store.log.read(environment="production", prompt="*")]
+    assert told == ["engine.failing", "engine.working"]

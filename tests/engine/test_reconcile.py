@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from knowngood.core.decide import IDLE_RECHECK_MS
 from knowngood.core.errors import StaleState
 from knowngood.core.model import FLEET, ClientSeen, Confirming, Standing, Steady, Verifying
 from knowngood.engine import reconcile
@@ -317,3 +318,25 @@ def test_without_a_route_nothing_is_wanted():
     shop = Shop(store=stocked("cs"))
     seen = look(shop.engine.reconciler, "production", "cs", START, START)
     assert [wait.kind for wait in seen.decision.waiting_on] == ["route"]
+
+
+def test_quiet_prompts_are_not_all_looked_at_in_one_tick():
+    """A server finds them together when it starts; from then on they are spread."""
+    names = [f"p{i}" for i in range(40)]
+    shop = Shop(*names)
+    shop.promotes("v1")
+    shop.open()
+    shop.second()
+    due = list(shop.engine.reconciler.next_ms.values())
+    assert len(due) == 40 and len(set(due)) > 20
+    assert max(due) <= shop.now_ms + IDLE_RECHECK_MS
+    assert min(due) >= shop.now_ms + IDLE_RECHECK_MS // 2
+
+
+def test_what_was_overtaken_leaves_the_heap():
+    """However often a prompt is woken, its entries go when their time comes."""
+    shop = Shop()
+    shop.promotes("v1")
+    shop.open()
+    shop.seconds(60, ok=5)
+    assert len(shop.engine.reconciler.due) < 10

@@ -384,3 +384,54 @@ def test_a_mistake_of_ours_does_not_end_the_conversation(server, make_client, mo
         assert failed.wait(WAIT_S)
     server.deploy(snapshot(2))
     assert server.wait_for(lambda: any(batch.generation == 2 for batch in server.batches))
+
+
+def test_refusals_make_no_flush_of_their_own(server, stepped, step, monkeypatch):
+    """An application whose every call is refused something still reports once a second."""
+    client = stepped()
+    step(client)
+    post = client._worker._transport.post_batch
+
+    def refusing(batch):
+        client.score("no call id", "quality", 1.0)
+        return post(batch)
+
+    monkeypatch.setattr(client._worker._transport, "post_batch", refusing)
+    before = len(server.batches)
+    step(client, 10)
+    assert 4 <= len(server.batches) - before <= 12
+
+
+def test_a_flush_that_stays_unanswered_is_given_up(server, stepped, step, clock):
+    """The server would count calls of five minutes ago as calls of now."""
+    client = stepped()
+    step(client)
+    use(client, 3)
+    server.lose_answers = True
+    step(client, 3)
+    clock.advance(400)
+    use(client, 2)
+    server.lose_answers = False
+    before = len(server.batches)
+    step(client, 15)
+    fresh = [batch for batch in server.batches[before:] if batch.rows]
+    assert [row.window.ok for batch in fresh for row in batch.rows] == [2]
+    assert client.stats().dropped_count == 3
+
+
+def test_a_thread_that_cannot_start_is_tried_again(server, make_client, monkeypatch):
+    """A process short of threads for a moment is not deaf to rollbacks for ever."""
+    client = make_client(start=False)
+    start = threading.Thread.start
+
+    def fail(thread):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", fail)
+    assert not client.get("bot")
+    assert "can't start" in client.stats().last_error
+    monkeypatch.setattr(threading.Thread, "start", start)
+    client.get("bot")
+    assert client.wait_ready(WAIT_S)
+    assert client.get("bot").version == "v1"
+    assert client.stats().last_error is None

@@ -9,6 +9,7 @@ from knowngood.core.errors import KnowngoodError, StaleState
 from knowngood.core.model import FLEET
 from knowngood.server import act
 from knowngood.server.act import Ask
+from knowngood.server.desk import LEFT_BEHIND_MAX, within
 from tests.server.world import PROMPT
 
 ROLLBACK = "/api/rollback"
@@ -441,3 +442,24 @@ def test_the_engine_looks_at_once_at_what_a_person_changed(world):
     world.post(ROLLBACK, prompt=PROMPT)
     world.tick()
     assert world.kinds()[-1] == "rollback.propagated"
+
+
+def test_questions_left_behind_are_bounded():
+    """A store that hangs costs a few threads, not one an order, and then no order waits for it."""
+    hang, begun = threading.Event(), []
+
+    def work():
+        begun.append(1)
+        hang.wait(30)
+
+    try:
+        for _ in range(LEFT_BEHIND_MAX + 3):
+            with pytest.raises(TimeoutError):
+                within(0.01, work)
+        assert len(begun) == LEFT_BEHIND_MAX
+    finally:
+        hang.set()
+    for thread in threading.enumerate():
+        if thread.name == "knowngood-evidence":
+            thread.join(30)
+    assert within(30, lambda: 7) == 7

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from knowngood.core.model import FLEET
+from knowngood.engine.reconcile import new_reconciler
 from knowngood.server import judged, read
 from knowngood.server.desk import Desk
 from tests.server.world import PROMPT, world
@@ -395,3 +396,34 @@ def test_everything_that_is_seen_is_plain_json(world):
         read.clients(desk, "production", now_ms),
     ):
         assert json.loads(json.dumps(data, allow_nan=False))
+
+
+def test_what_is_written_late_is_shown_all_the_same(world, monkeypatch):
+    """A figure that was read while the store took nothing is no figure for ever."""
+    world.route_two()
+    world.live(4, "v2.0.0", ok=10)
+    series = type(world.runtime.store.series)
+    append = series.append
+
+    def fail(*_):
+        raise OSError("the disk is full")
+
+    monkeypatch.setattr(series, "append", fail)
+    for _ in range(5):
+        world.live(1, "v2.0.0", ok=10)
+        world.get("/api/status")
+    monkeypatch.setattr(series, "append", append)
+    world.tick(4)
+    (row,) = world.get("/api/status")["prompts"]
+    assert row["versions"][0]["n"] == 90
+
+
+def test_after_a_restart_nobody_is_called_silent_yet(world):
+    """Before there was a server nobody could report: the status knows it as the engine does."""
+    world.route_two()
+    world.live(5, "v2.0.0", ok=10)
+    store, policy, now_ms = world.runtime.store, world.runtime.desk.policy, world.clock.ms + 60_000
+    started = new_reconciler(store, policy, now_ms)
+    for desk, blind in ((Desk(store, policy), True), (Desk(store, policy, started), False)):
+        (row,) = judged.status(desk, "production", None, now_ms)["prompts"]
+        assert (row["verdict"] == "blind") is blind

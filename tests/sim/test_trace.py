@@ -216,3 +216,11 @@ def test_a_second_is_summed_as_the_sdk_sums_it(read):
     assert sum(window.latency.values()) == 3
     assert (window.input_tokens, window.output_tokens) == (5, 2)
     assert window.scores == {"quality": {50: 1}}
+
+
+def test_a_column_that_is_nearly_known_is_not_silently_left_out(tmp_path):
+    """A mistyped `version` would make one version of the whole trace: it is asked about."""
+    path = tmp_path / "trace.csv"
+    path.write_text("ts,versoin,ok\n2026-01-01T00:00:00Z,v1,1\n")
+    with pytest.raises(BadRequest, match="versoin; did you mean version"):
+        read_trace(path)

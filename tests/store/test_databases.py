@@ -169,8 +169,11 @@ def test_foreign_database_is_left_alone(tmp_path):
 
 def test_missing_folder_is_named(tmp_path):
     """A path into nowhere is refused in words."""
-    with pytest.raises(StoreUnavailable, match=r"nowhere/knowngood\.db: No such file or directory"):
+    with pytest.raises(
+        StoreUnavailable, match=r"nowhere/knowngood\.db: No such file or directory"
+    ) as no:
         open_sqlite(tmp_path / "nowhere" / "knowngood.db")
+    assert no.value.next_step == f"mkdir -p {tmp_path / 'nowhere'}"
     with pytest.raises(StoreUnavailable, match="Is a directory"):
         open_sqlite(tmp_path)
 

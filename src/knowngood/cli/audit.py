@@ -10,6 +10,7 @@ from knowngood.cli.errors import Usage
 from knowngood.cli.names import prompt_of
 from knowngood.cli.options import DEFAULT_URL, Db, Json, Token, Url
 from knowngood.cli.output import heading, print_json, say, table, when
+from knowngood.core.explain import arms_words
 
 SHOW = "show"
 
@@ -44,7 +45,7 @@ def audit(
     elif not answer["entries"]:
         say("nothing has happened here yet")
     else:
-        titles = ("id", "at", "prompt", "env", "what", "by", "because")
+        titles = ("id", "at", "prompt", "env", "what", "change", "by", "because")
         table(titles, map(_cells, answer["entries"]))
 
 
@@ -55,9 +56,20 @@ def _cells(line: dict[str, Any]) -> tuple[str, ...]:
         line["prompt"],
         line["environment"],
         line["kind"],
+        _change(line["detail"]),
         line["actor"],
         line["because"],
     )
+
+
+def _change(detail: dict[str, Any]) -> str:
+    """From which version to which, or which version it was about; empty for neither."""
+    after = detail.get("to")
+    if isinstance(after, list):  # the arms of a route
+        after = arms_words(after)
+    if after and detail.get("from"):
+        return f"{detail['from']} -> {after}"
+    return str(after or detail.get("version") or "")
 
 
 def _show(backend: Backend, word: str, entry: str, as_json: bool) -> None:
@@ -83,6 +95,8 @@ def _print_detail(detail: dict[str, Any]) -> None:
     for finding in detail.get("findings", ()):
         say(f"  {finding['verdict']}  {finding['trigger']}  {finding['words']}")
     for key, value in detail.items():
-        if key not in ("findings", "windows", "now_ms"):
+        if value and key not in ("findings", "windows", "now_ms"):
+            if key == "to" and isinstance(value, list):
+                value = arms_words(value)
             words = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
             say(f"  {key}: {words}")

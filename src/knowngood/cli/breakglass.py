@@ -78,7 +78,7 @@ def open_local(file: Path, actor: str, policy: Path | None = None) -> Local:
             f"there is no database {file}",
             next_step="name the file that `knowngood serve --db` was given",
         )
-    store = open_sqlite(file)
+    store = open_sqlite(file, observations_needed=False)
     return Local(Desk(store, load_policy(policy) if policy else last_policy(store)), actor)
 
 

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import typer
 
 from knowngood.cli.backend import connect
-from knowngood.cli.options import DEFAULT_URL, As, Db, Json, Token, Url
+from knowngood.cli.options import DEFAULT_URL, As, Because, Db, Json, Token, Url
 from knowngood.cli.output import print_json, say, table
 
 app = typer.Typer(
@@ -41,14 +41,18 @@ def _cells(row: dict[str, Any]) -> tuple[str, str]:
 @app.command("add")
 def add(
     name: Annotated[str, typer.Argument(metavar="NAME", help="The new environment.")],
+    because: Because = "",
     url: Url = DEFAULT_URL,
     token: Token = "",
     actor: As = "",
     as_json: Json = False,
 ) -> None:
     """Add an environment; one that exists stays as it is."""
-    answer = connect(url, token, actor).post("/api/environments", {"name": name})
+    answer = connect(url, token, actor).post(
+        "/api/environments", {"name": name, "because": because or None}
+    )
     if as_json:
         print_json(answer)
     else:
-        say(f"the environment {name} exists")
+        new = answer["outcome"] == "new"
+        say(f"the environment {name} " + ("is added" if new else "was there already"))

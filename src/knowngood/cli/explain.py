@@ -21,6 +21,7 @@ from knowngood.cli.output import heading, print_json, say, styled, table, verdic
 
 VERDICTS = ("breach", "blind", "unsure", "clear")
 NO_BRAKE = "none: an automatic rollback would go ahead"
+HELD_ALL_THE_SAME = "none; what holds the rollback stands above"  # such as: nothing to go back to
 
 
 def explain(
@@ -131,7 +132,8 @@ def _print_brakes(answer: dict[str, Any]) -> None:
     for held in brakes:
         say(Text(f"  ! {held['kind']}: {held['words']}", style="yellow"))
     if not brakes:
-        say(f"  {NO_BRAKE}")
+        held = any(wait["kind"] == "brake" for wait in answer["waiting_on"])
+        say(f"  {HELD_ALL_THE_SAME if held else NO_BRAKE}")
 
 
 def _part(title: str) -> None:

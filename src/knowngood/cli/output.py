@@ -41,6 +41,12 @@ STYLES = {
     "quarantined": "red",
 }
 
+# A prompt's text is somebody else's: on a terminal it may say things, not do them. Carriage returns
+# are swallowed by Rich.
+CONTROLS = {
+    code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\r\t"
+}
+
 Cell = str | Text
 
 
@@ -54,13 +60,14 @@ def console() -> Console:
 
 def say(line: Cell = "") -> None:
     """Print one line for a person."""
-    console().print(line)
+    console().print(_harmless(line))
 
 
 def complain(lines: Iterable[str]) -> None:
     """Print lines to stderr; the first says what is wrong."""
     for number, line in enumerate(lines):
-        print(f"knowngood: {line}" if number == 0 else line, file=sys.stderr)
+        said = line.translate(CONTROLS)
+        print(f"knowngood: {said}" if number == 0 else said, file=sys.stderr)
 
 
 def print_json(data: Any) -> None:
@@ -70,7 +77,7 @@ def print_json(data: Any) -> None:
 
 def table(titles: Sequence[str], rows: Iterable[Sequence[Cell]], indent: int = 0) -> None:
     """Print columns; only the last one may be broken, and only on a terminal."""
-    lines = [tuple(titles), *rows]
+    lines = [tuple(titles), *(tuple(map(_harmless, row)) for row in rows)]
     grid = Table(box=None, pad_edge=False, show_header=any(titles), padding=(0, GAP, 0, 0))
     for title in titles[:-1]:
         grid.add_column(title, no_wrap=True, header_style="bold")
@@ -88,6 +95,14 @@ def table(titles: Sequence[str], rows: Iterable[Sequence[Cell]], indent: int = 0
     # The last column is padded to its widest cell, which only shows as blanks in a file.
     for line in captured.get().splitlines():
         sys.stdout.write((" " * indent + line).rstrip() + "\n")
+
+
+def _harmless(cell: Cell) -> Cell:
+    plain = cell if isinstance(cell, str) else cell.plain
+    shown = plain.translate(CONTROLS)
+    if shown == plain:
+        return cell
+    return shown if isinstance(cell, str) else Text(shown, style=cell.style)
 
 
 def _width(cell: Cell) -> int:

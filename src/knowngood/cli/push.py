@@ -8,8 +8,9 @@ import typer
 
 from knowngood.cli.backend import connect, segment
 from knowngood.cli.names import version_of
-from knowngood.cli.options import DEFAULT_URL, As, Json, Name, Token, Url
+from knowngood.cli.options import DEFAULT_URL, As, Because, Json, Name, Token, Url
 from knowngood.cli.output import print_json, say
+from knowngood.core.content import parse_content
 from knowngood.core.errors import BadContent, BadRequest
 
 SUFFIXES = (".yaml", ".yml", ".json", ".txt")
@@ -24,6 +25,7 @@ def push(
         str, typer.Argument(metavar="FILE", help="Its content: .yaml, .json or .txt.")
     ] = "",
     note: Annotated[str, typer.Option("--note", metavar="TEXT", help="What is new in it.")] = "",
+    because: Because = "",
     url: Url = DEFAULT_URL,
     token: Token = "",
     actor: As = "",
@@ -35,7 +37,12 @@ def push(
     immutable: the same content again changes nothing, other content is refused.
     """
     prompt, wanted = version_of(name, version if file else "")
-    body = {"version": wanted, **read_content(Path(file or version)), "note": note or None}
+    body = {
+        "version": wanted,
+        **read_content(Path(file or version)),
+        "note": note or None,
+        "because": because or None,
+    }
     answer = connect(url, token, actor).post(f"/api/prompts/{segment(prompt)}/versions", body)
     if as_json:
         print_json(answer)
@@ -69,6 +76,7 @@ def read_content(file: Path) -> dict[str, Any]:
         raise BadContent(
             f"{file} has the unknown field {unknown[0]!r}", known=["text", "messages", "config"]
         )
+    parse_content(data)  # YAML has dates, sets and bytes, which cannot even be sent
     return data
 
 

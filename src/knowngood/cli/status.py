@@ -49,9 +49,11 @@ def status(
     table(TITLES, [line for row in answer["prompts"] for line in _lines(env, row)])
     say()
     say(f"clients: {answer['census']}")
-    for hold in [answer["automation"], *(row["automation"] for row in answer["prompts"])]:
-        if hold:
-            say(Text(f"! {hold['words']}", style="bold yellow"))
+    if answer["automation"]:
+        say(Text(f"! {answer['automation']['words']}", style="bold yellow"))
+    for row in answer["prompts"]:
+        if row["automation"]:
+            say(Text(f"! {row['prompt']}: {row['automation']['words']}", style="bold yellow"))
     if answer["unread_count"]:
         say(f"{answer['unread_count']} prompts were not looked at: ask for them by name")
 

@@ -4,7 +4,6 @@ A field equal to its default is left out; a member of a union of classes carries
 `type`; enums are written by value, tuples as lists, windows as the rows of the wire.
 """
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, Field, fields, is_dataclass
 from enum import Enum
@@ -80,16 +79,6 @@ def plain(data: Any) -> Any:
     if is_dataclass(data):
         return to_data(data)
     raise TypeError(f"JSON cannot say a {type(data).__name__}")
-
-
-def canonical(data: Any) -> str:
-    """The one JSON text of `data`, for digests: sorted keys, no spaces, not escaped to ASCII.
-
-    Raises ValueError for NaN and infinity.
-    """
-    return json.dumps(
-        data, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
-    )
 
 
 def _key(key: Any) -> str:

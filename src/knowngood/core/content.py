@@ -48,7 +48,8 @@ def check_version_name(name: object) -> str:
     Raises BadRequest.
     """
     if not isinstance(name, str) or not 0 < len(name) <= NAME_CHARS_MAX:
-        raise BadRequest(f"a version is a text of 1 to {NAME_CHARS_MAX} characters, got {name!r}")
+        got = f"{len(name)}" if isinstance(name, str) else repr(name)
+        raise BadRequest(f"a version is a text of 1 to {NAME_CHARS_MAX} characters, got {got}")
     if ":" in name or not name.isprintable() or name != name.strip():
         raise BadRequest(
             f"{name!r} cannot be a version: it has no colon, no control character and no blank at "

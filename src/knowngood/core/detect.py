@@ -100,10 +100,10 @@ def _judge(
     if found.n == 0 or found.estimate is None:
         kind = found.unit if frame.window.call_count else "idle"
         return Verdict.UNSURE, (Wait(kind, found.min_n, 0, when.metric),)
+    if is_relative(when) and base is None:  # more traffic would not help
+        return Verdict.UNSURE, (Wait("baseline", detail=when.metric),)
     if found.n < found.min_n:
         return Verdict.UNSURE, (Wait(found.unit, found.min_n, found.n, when.metric),)
-    if is_relative(when) and base is None:
-        return Verdict.UNSURE, (Wait("baseline", detail=when.metric),)
     return _compare(when, found, base)
 
 

@@ -1,6 +1,7 @@
 """Findings, decisions and waits as sentences. CLI, pages, API and messages all use these words."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 from knowngood.core.measure import QUANTILES
 from knowngood.core.model import (
@@ -19,6 +20,9 @@ from knowngood.core.model import (
     Wait,
 )
 
+NAMES_SHOWN = 5  # of processes, in a sentence
+NAMES_KEPT = 100  # of processes, frozen in a line of history
+
 METRIC_WORDS = {
     "error_rate": "errors",
     "refusal_rate": "refusals",
@@ -34,6 +38,13 @@ METRIC_WORDS = {
 def metric_words(metric: str) -> str:
     """A metric's name as a person says it."""
     return METRIC_WORDS.get(metric, metric.removeprefix("score.").removeprefix("counter."))
+
+
+def few(names: Sequence[str]) -> str:
+    """The first names of a list: `web-1, web-2 and 9,998 more`. A subject is no census."""
+    more = len(names) - NAMES_SHOWN
+    shown = ", ".join(names[:NAMES_SHOWN])
+    return f"{shown} and {more:,} more" if more > 0 else shown
 
 
 def percent(fraction: float) -> str:
@@ -104,6 +115,8 @@ def wait_words(wait: Wait) -> str:
     name = metric_words(wait.detail) if wait.detail else ""
     have, need = _count(wait.have), _count(wait.need)
     match wait.kind:
+        case "labels" if have == 0:
+            return f"labels for {name}: nobody scored a call in the window ({need} needed)"
         case "requests" | "labels" | "errors":
             about = f" for {name}" if name and wait.kind != "errors" else ""
             noun = wait.kind.removesuffix("s") if need - have == 1 else wait.kind
@@ -171,7 +184,12 @@ def route_words(route: Route | None) -> str:
     """`v1.9.0 95% + v2.0.0 5%`."""
     if route is None:
         return "no route"
-    return " + ".join(f"{a.version} {100 * a.weight_bp / WHOLE_BP:g}%" for a in route.arms)
+    return arms_words((arm.version, arm.weight_bp) for arm in route.arms)
+
+
+def arms_words(arms: Iterable[Sequence[Any]]) -> str:
+    """The arms of a frozen decision, pairs of version and weight, as those of a route."""
+    return " + ".join(f"{version} {100 * bp / WHOLE_BP:g}%" for version, bp in arms)
 
 
 def phase_words(phase: Phase) -> str:

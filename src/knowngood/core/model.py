@@ -64,7 +64,6 @@ class Outcome(StrEnum):
     RECOVERED = "recovered"
     NOT_RECOVERED = "not_recovered"
     INCONCLUSIVE = "inconclusive"
-    RESOLVED = "resolved"  # the breach went away without a rollback
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,7 +209,8 @@ class Verifying:
     """Traffic was switched at `began_ms`; recovery is not proven yet.
 
     `triggers` are those that had breached; `attempt_count` rises each time the question of recovery
-    ended inconclusive and is asked again until `deadline_ms`.
+    ended inconclusive and is asked again until `deadline_ms`. `unseen` holds until the first look
+    after the switch.
     """
 
     from_version: str
@@ -222,6 +222,7 @@ class Verifying:
     automatic: bool
     propagated_ms: int | None = None
     attempt_count: int = 1
+    unseen: bool = False
 
 
 Phase = Steady | Confirming | Verifying

@@ -35,9 +35,8 @@ from knowngood.core.policy_parse import (
     is_removal,
 )
 from knowngood.core.policy_warnings import warnings
-from knowngood.core.rules import AlertRule, PromptPolicy
 
-__all__ = ["DEFAULT_POLICY", "Person", "PolicyFile", "effective_alerts", "parse", "warnings"]
+__all__ = ["DEFAULT_POLICY", "Person", "PolicyFile", "parse", "warnings"]
 
 
 def parse(data: Mapping[str, Any]) -> PolicyFile:
@@ -64,20 +63,6 @@ def parse(data: Mapping[str, Any]) -> PolicyFile:
         counters=tuple(merged["counters"]),
         related=tuple(tuple(group) for group in merged["related"]),
         people=tuple(_person(name, merged["people"][name]) for name in sorted(merged["people"])),
-    )
-
-
-def effective_alerts(policy: PromptPolicy, age_ms: int | None) -> tuple[AlertRule, ...]:
-    """The alerts in force for a version of this age; None is a settled one, older than any limit.
-
-    Age is counted for candidates, from the last rise of their share.
-    """
-    if age_ms is None:
-        return tuple(alert for alert in policy.alerts if alert.max_age_ms is None)
-    return tuple(
-        alert
-        for alert in policy.alerts
-        if alert.min_age_ms <= age_ms and (alert.max_age_ms is None or age_ms < alert.max_age_ms)
     )
 
 

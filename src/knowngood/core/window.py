@@ -34,7 +34,8 @@ class Window:
 
     `errors` counts failed calls by kind, each unit at most once a bucket; `repeat` counts the
     further failures of the same unit in the same bucket, which no detector reads. `excluded` calls
-    are no evidence at all. `units` is the number of distinct units, summed over buckets.
+    are no evidence at all. `units` is the number of distinct units, summed over buckets. `late_ok`
+    and `late_errors` are those of the calls that were made before the bucket they count in.
     """
 
     ok: int = 0
@@ -49,6 +50,8 @@ class Window:
     cost_nano_usd: int = 0
     scores: Mapping[str, Bins] = field(default_factory=dict)
     counters: Counts = field(default_factory=dict)
+    late_ok: int = 0
+    late_errors: int = 0
 
     @property
     def error_count(self) -> int:
@@ -76,6 +79,7 @@ class Bucket:
 def total(windows: Iterable[Window]) -> Window:
     """The sum of all windows; `EMPTY` for none. Exact: integers only."""
     ok = excluded = repeat = units = input_tokens = output_tokens = cost = 0
+    late_ok = late_errors = 0
     errors: dict[str, int] = {}
     latency: dict[int, int] = {}
     first_token: dict[int, int] = {}
@@ -89,6 +93,8 @@ def total(windows: Iterable[Window]) -> Window:
         input_tokens += window.input_tokens
         output_tokens += window.output_tokens
         cost += window.cost_nano_usd
+        late_ok += window.late_ok
+        late_errors += window.late_errors
         for kind, count in window.errors.items():
             errors[kind] = errors.get(kind, 0) + count
         for index, count in window.latency.items():
@@ -112,6 +118,8 @@ def total(windows: Iterable[Window]) -> Window:
         cost_nano_usd=cost,
         scores=scores,
         counters=counters,
+        late_ok=late_ok,
+        late_errors=late_errors,
     )
 
 
@@ -193,7 +201,7 @@ def to_row(window: Window) -> dict[str, Any]:
     row: dict[str, Any] = {"ok": window.ok}
     if window.errors:
         row["errors"] = dict(window.errors)
-    for name in ("excluded", "repeat", "units"):
+    for name in ("excluded", "repeat", "units", "late_ok", "late_errors"):
         if value := getattr(window, name):
             row[name] = value
     for name in ("latency", "first_token"):
@@ -229,6 +237,8 @@ def from_row(row: Mapping[str, Any]) -> Window:
         cost_nano_usd=row.get("cost_nano_usd", 0),
         scores={name: _bins(bins) for name, bins in row.get("scores", {}).items()},
         counters=row.get("counters", {}),
+        late_ok=row.get("late_ok", 0),
+        late_errors=row.get("late_errors", 0),
     )
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from knowngood import wire
-from knowngood.core.errors import BadRequest, KnowngoodError, UnknownEnvironment
+from knowngood.core.errors import BadRequest, KnowngoodError, StoreUnavailable, UnknownEnvironment
 from knowngood.core.model import ClientSeen, ScoreRange
 from knowngood.core.window import Bucket, Window, score_bin, total
 from knowngood.ports import Store, VersionKey
@@ -20,10 +20,15 @@ BUCKET_MS = 1_000
 # its end, and what comes later counts in the bucket that is still open.
 WATERMARK_MS = 2_000
 NEXT_FLUSH_MS = 1_000
-# A server that cannot write for minutes must not eat all memory: 2 min of 10,000 versions' buckets.
-MAX_PENDING_BUCKETS = 1_200_000
+# A server that cannot write for minutes must not eat all memory: some 4 KB each, so 400 MB, which
+# is a quarter of an hour of a hundred versions.
+MAX_PENDING_BUCKETS = 100_000
+# The same for late scores: some 500 B each, ten of the largest batches between two ticks.
+MAX_PENDING_SCORES = 100_000
 # Clients name reasons of their own; ours are a dozen. Beyond this they are counted as "other".
 MAX_REASONS = 100
+# Late scores are read again when a write ended meanwhile; three times in a row the store is ill.
+READS_MAX = 3
 MAX_CLIENTS = 100_000  # ten times the size at which one server is outgrown (promises.md, 6.7)
 
 
@@ -45,6 +50,7 @@ class Ingest:
         self._unsaved: set[str] = set()
         self._late: dict[tuple[str, str], tuple[int, int]] = {}
         self._writing: dict[tuple[str, str], tuple[int, int]] = {}  # late scores on their way
+        self._written_count = 0
         self._known: dict[str, frozenset[str]] = {}
         self._reread: set[str] = set()  # prompts whose unknown version was looked up this tick
         self._names: frozenset[str] | None = None  # the registry's prompts, read once a tick
@@ -57,30 +63,51 @@ class Ingest:
         """Take one batch in; `refused` counts what decoding left out, by reason.
 
         A batch that was seen before, or comes out of order, changes nothing: dropping loses
-        evidence, repeating would invent it. Raises UnknownEnvironment.
+        evidence, repeating would invent it. Raises UnknownEnvironment, or StoreUnavailable, after
+        which the client may send it again.
         """
         generation = self._generation(batch.environment)
         ignored = dict(refused)
-        accepted = 0
         known = {row.prompt: self._versions(row.prompt, row.version) for row in batch.rows}
         late = self._late_windows(batch, ignored)
-        with self._lock:
-            if self._is_repeat(batch):
-                _count(ignored, "duplicate or out of order")
-            else:
-                # Asked before anything is taken: if the store refuses, the client sends it again.
-                before = self._scored(late)
-                self._hear(batch, now_ms)
-                accepted = self._take_rows(batch, known, ignored, now_ms)
-                accepted += self._take_late(late, before, ignored, now_ms)
-            self.accepted_count += accepted
-            for reason, count in (*ignored.items(), *batch.refused.items()):
-                new = reason not in self.ignored_counts
-                full = new and len(self.ignored_counts) >= MAX_REASONS
-                _count(self.ignored_counts, "other" if full else reason, count)
-            if batch.dropped:
-                _count(self.ignored_counts, "dropped by the client", batch.dropped)
-        return wire.Receipt(ignored, generation, NEXT_FLUSH_MS, accepted)
+        last = self._heard.get(batch.client_id) or self._store.clients.client(batch.client_id)
+        for _ in range(READS_MAX):
+            # The store is asked outside the lock, so that nobody else waits for it, and before
+            # anything is taken: if it refuses, the client sends the batch again.
+            written = self._written_count
+            before = self._store.series.scores({call for call, *_ in late}) if late else {}
+            with self._lock:
+                if late and written != self._written_count:
+                    continue  # what was being written may be in the store by now
+                accepted = 0
+                if _is_repeat(batch, self._heard.get(batch.client_id, last)):
+                    _count(ignored, "duplicate or out of order")
+                    self._hear_again(batch, now_ms)
+                else:
+                    self._hear(batch, now_ms)
+                    accepted = self._take_rows(batch, known, ignored, now_ms)
+                    accepted += self._take_late(late, before, ignored, now_ms)
+                self._count_all(batch, ignored, accepted)
+            return wire.Receipt(ignored, generation, NEXT_FLUSH_MS, accepted)
+        raise StoreUnavailable("the store takes longer to read scores than a tick to write them")
+
+    def is_ready_for(self, batch: wire.Batch) -> bool:
+        """Whether all that `take` needs is in memory, so that it will not wait for the store."""
+        return (
+            batch.environment in self._generations
+            and batch.client_id in self._heard
+            and not batch.late_scores
+            and all(row.version in self._known.get(row.prompt, ()) for row in batch.rows)
+        )
+
+    def _count_all(self, batch: wire.Batch, ignored: Mapping[str, int], accepted: int) -> None:
+        self.accepted_count += accepted
+        for reason, count in (*ignored.items(), *batch.refused.items()):
+            new = reason not in self.ignored_counts
+            full = new and len(self.ignored_counts) >= MAX_REASONS
+            _count(self.ignored_counts, "other" if full else reason, count)
+        if batch.dropped:
+            _count(self.ignored_counts, "dropped by the client", batch.dropped)
 
     def flush(self, now_ms: int) -> int:
         """Write everything that came in and close the buckets; where the open ones begin, in ms.
@@ -94,16 +121,17 @@ class Ingest:
             self._writing = late
             self._closed_ms = max(self._closed_ms, closed_until_ms(now_ms))
             heard = [self._heard[name] for name in unsaved if name in self._heard]
-        rows = [(key, Bucket(at_ms, total(windows))) for (key, at_ms), windows in pending.items()]
+        rows = [(key, Bucket(at_ms, _sum(windows))) for (key, at_ms), windows in pending.items()]
         if rows or heard or late:
             try:
                 self._store.series.append(rows, heard, late)
             except Exception:
-                self._put_back(pending, unsaved, late)
+                self._put_back(rows, unsaved, late)
                 raise
             finally:
                 with self._lock:
                     self._writing = {}
+                    self._written_count += 1
         return self._closed_ms
 
     def refresh(self) -> None:
@@ -114,32 +142,26 @@ class Ingest:
 
     def _put_back(
         self,
-        pending: dict[tuple[VersionKey, int], list[Window]],
+        rows: list[tuple[VersionKey, Bucket]],
         unsaved: set[str],
         late: dict[tuple[str, str], tuple[int, int]],
     ) -> None:
+        """Keep what could not be written, added up: one window for each version and second."""
         with self._lock:
-            for key, windows in pending.items():
+            for key, bucket in rows:
                 if len(self._pending) >= MAX_PENDING_BUCKETS:
                     _count(self.ignored_counts, "store unavailable for too long")
                     continue
-                self._pending.setdefault(key, []).extend(windows)
+                self._pending.setdefault((key, bucket.at_ms), []).append(bucket.window)
             self._unsaved |= unsaved
             self._late = {**late, **self._late}
 
-    def _is_repeat(self, batch: wire.Batch) -> bool:
-        last = self._heard.get(batch.client_id)
-        if last is None:
-            last = self._store.clients.client(batch.client_id)
-            if last is not None:
-                self._heard[batch.client_id] = last
-        return last is not None and last.boot == batch.boot and batch.seq <= last.seq
-
     def _hear(self, batch: wire.Batch, now_ms: int) -> None:
-        if batch.client_id not in self._heard and len(self._heard) >= MAX_CLIENTS:
-            oldest = min(self._heard.values(), key=lambda c: c.seen_ms)
-            del self._heard[oldest.id]
-            self._unsaved.discard(oldest.id)
+        # Put in anew each time, so that the first one is always who was silent for longest.
+        if self._heard.pop(batch.client_id, None) is None and len(self._heard) >= MAX_CLIENTS:
+            oldest = next(iter(self._heard))
+            del self._heard[oldest]
+            self._unsaved.discard(oldest)
         self._heard[batch.client_id] = ClientSeen(
             id=batch.client_id,
             environment=batch.environment,
@@ -150,6 +172,15 @@ class Ingest:
             closed=batch.closing,
         )
         self._unsaved.add(batch.client_id)
+
+    def _hear_again(self, batch: wire.Batch, now_ms: int) -> None:
+        """A process that repeats itself because no answer reaches it is alive all the same."""
+        last = self._heard.get(batch.client_id)
+        if last is not None and last.boot == batch.boot and last.seq == batch.seq:
+            self._heard[batch.client_id] = replace(
+                last, seen_ms=now_ms, generation=batch.generation
+            )
+            self._unsaved.add(batch.client_id)
 
     def _take_rows(
         self,
@@ -175,6 +206,7 @@ class Ingest:
         at_ms = (now_ms - max(0, ago_ms)) // BUCKET_MS * BUCKET_MS
         if at_ms < open_ms:
             at_ms = max(open_ms, now_ms // BUCKET_MS * BUCKET_MS)
+            window = replace(window, late_ok=window.ok, late_errors=window.error_count)
         self._pending.setdefault((key, at_ms), []).append(window)
 
     def _declared_scores(self, window: Window, ignored: dict[str, int]) -> Window:
@@ -224,7 +256,11 @@ class Ingest:
         now_ms: int,
     ) -> int:
         """Count each label once per call and name: a later value takes the earlier one's place."""
+        accepted = 0
         for call, name, key, index in late:
+            if len(self._late) >= MAX_PENDING_SCORES:
+                _count(ignored, "store unavailable for too long")
+                continue
             fresh = self._late.get((call, name)) or self._writing.get((call, name))
             old = fresh[0] if fresh else before.get((call, name))
             bins = {index: 1}
@@ -235,13 +271,8 @@ class Ingest:
             else:
                 _count(ignored, "score repeated")
             self._late[(call, name)] = (index, now_ms)
-        return len(late)
-
-    def _scored(
-        self, late: list[tuple[str, str, VersionKey, int]]
-    ) -> Mapping[tuple[str, str], int]:
-        """What the store remembers of the calls that are scored now."""
-        return self._store.series.scores({call for call, *_ in late}) if late else {}
+            accepted += 1
+        return accepted
 
     def _versions(self, prompt: str, wanted: str) -> frozenset[str]:
         """The prompt's versions; the registry is asked again for an unknown one, once a tick.
@@ -272,9 +303,19 @@ class Ingest:
         return True
 
     def _generation(self, environment: str) -> int:
-        if environment not in self._generations:
-            self._generations[environment] = self._store.states.generation(environment)
-        return self._generations[environment]
+        generation = self._generations.get(environment)  # the tick may take it away meanwhile
+        if generation is None:
+            generation = self._store.states.generation(environment)
+            self._generations[environment] = generation
+        return generation
+
+
+def _is_repeat(batch: wire.Batch, last: ClientSeen | None) -> bool:
+    return last is not None and last.boot == batch.boot and batch.seq <= last.seq
+
+
+def _sum(windows: list[Window]) -> Window:
+    return windows[0] if len(windows) == 1 else total(windows)
 
 
 def _count(counts: dict[str, int], reason: str, more: int = 1) -> None:

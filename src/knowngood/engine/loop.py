@@ -3,10 +3,12 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from knowngood.core.fleet import trouble
+from knowngood.core.model import FLEET, Change
 from knowngood.engine.deliver import Receipts, tick_deliver
 from knowngood.engine.ingest import Ingest
 from knowngood.engine.observe import LOOKBACK_MS
-from knowngood.engine.reconcile import Look, Reconciler, tick_reconcile
+from knowngood.engine.reconcile import ACTOR, Look, Reconciler, tick_reconcile
 from knowngood.ports import Notifier, Store
 
 TICK_MS = 1_000
@@ -28,8 +30,9 @@ class Engine:
     compacted_ms: int = 0
     ticked_ms: int | None = None
     until_ms: int = 0
-    acted_count: int = field(default=0)
     receipts: Receipts = field(default_factory=dict)
+    failing: dict[str, int] = field(default_factory=dict)  # part -> since when, in ms
+    told_trouble: bool = True  # an engine before this one may have told of something that is over
 
     def tick(self, now_ms: int) -> list[Look]:
         """Write what came in, judge what is due, send what is queued; the looks that acted.
@@ -38,13 +41,12 @@ class Engine:
         being verified, and a notifier that fails delays no rollback.
         """
         acted: list[Look] = []
-        self._part("ingest", lambda: self._flush(now_ms))
-        self._part("reconcile", lambda: acted.extend(self._reconcile(now_ms)))
-        self._part("deliver", lambda: self._deliver(now_ms))
+        self._part("ingest", lambda: self._flush(now_ms), now_ms)
+        self._part("reconcile", lambda: acted.extend(self._reconcile(now_ms)), now_ms)
+        self._part("trouble", lambda: self._tell_trouble(now_ms), now_ms)
+        self._part("deliver", lambda: self._deliver(now_ms), now_ms)
         if now_ms - self.compacted_ms >= COMPACT_EVERY_MS:
-            self.compacted_ms = now_ms
-            self._part("compact", lambda: self._compact(now_ms))
-        self.acted_count += len(acted)
+            self._part("compact", lambda: self._compact(now_ms), now_ms)
         self.ticked_ms = now_ms
         return acted
 
@@ -59,13 +61,31 @@ class Engine:
         return tick_deliver(self.store, self.notifiers, now_ms, self.receipts)
 
     def _compact(self, now_ms: int) -> None:
-        self.store.series.compact(now_ms)
+        """A portion a tick, until there is nothing left to do for a minute."""
+        before_ms, self.compacted_ms = self.compacted_ms, now_ms
+        if self.store.series.compact(now_ms):
+            self.compacted_ms = before_ms
         self.reconciler.outlook.recent.drop_idle(now_ms - LOOKBACK_MS)
 
-    def _part(self, name: str, part: Callable[[], object]) -> None:
+    def _tell_trouble(self, now_ms: int) -> None:
+        """Page for what keeps failing; the words stay in the history when it works again."""
+        if not self.failing and not self.told_trouble:
+            return
+        for environment in self.store.states.environments():
+            fleet = self.store.states.get(environment, FLEET)
+            actions = trouble(fleet, self.failing, now_ms)
+            if actions:
+                change = Change(environment, FLEET, fleet.revision, actions, ACTOR)
+                self.store.states.apply([change], now_ms)
+        self.told_trouble = bool(self.failing)
+
+    def _part(self, name: str, part: Callable[[], object], now_ms: int) -> None:
         try:
             part()
         except Exception as error:
+            self.failing.setdefault(name, now_ms)
             if self.on_error is None:
                 raise
             self.on_error(name, error)
+        else:
+            self.failing.pop(name, None)

@@ -1,5 +1,8 @@
 """Everything seen of one prompt, gathered through ports into one `Observed`."""
 
+from bisect import bisect_left
+from dataclasses import dataclass
+
 from knowngood.core.model import (
     FLEET,
     Census,
@@ -24,6 +27,32 @@ MAX_LOOKBACK_MS = 2 * 3_600_000
 MAX_PROVIDERS = 50_000  # remembered answers; more versions than this are not routed at once
 
 
+@dataclass(frozen=True, slots=True)
+class _Heard:
+    """An environment's processes, sorted once for all its prompts' censuses."""
+
+    live_ids: tuple[str, ...]  # by the generation they run
+    generations: tuple[int, ...]
+    silent: tuple[str, ...]
+
+    def census(self, generation: int) -> Census:
+        behind_count = bisect_left(self.generations, generation)
+        behind = tuple(sorted(self.live_ids[:behind_count]))
+        live_count = len(self.live_ids)
+        return Census(live_count, live_count - behind_count, behind, self.silent)
+
+
+def _heard(clients: list[ClientSeen], now_ms: int, listening_since_ms: int) -> _Heard:
+    expected = [c for c in clients if not c.closed]
+    heard_since_ms = now_ms - LIVE_MS
+    live = [c for c in expected if max(c.seen_ms, listening_since_ms) >= heard_since_ms]
+    silent = [c.id for c in expected if max(c.seen_ms, listening_since_ms) < heard_since_ms]
+    live.sort(key=lambda client: client.generation)
+    return _Heard(
+        tuple(c.id for c in live), tuple(c.generation for c in live), tuple(sorted(silent))
+    )
+
+
 class Outlook:
     """Where looks get what they see; remembers within a tick what all prompts share."""
 
@@ -33,15 +62,15 @@ class Outlook:
         Before `listening_since_ms` nobody could report, so nobody's silence counts.
         """
         self.store = store
-        self._listening_since_ms = listening_since_ms
+        self.listening_since_ms = listening_since_ms
         self.recent = Recent(store.series)
-        self._clients: dict[str, list[ClientSeen]] = {}
+        self._heard: dict[str, _Heard] = {}
         self._fleets: dict[str, State] = {}
         self._providers: dict[tuple[str, str], str | None] = {}
 
     def begin_tick(self) -> None:
         """Forget what was shared: the next look reads it afresh."""
-        self._clients.clear()
+        self._heard.clear()
         self.forget_fleet()
 
     def forget_fleet(self) -> None:
@@ -65,11 +94,10 @@ class Outlook:
             arm.version: self._evidence(state, arm.version, since_ms, until_ms)
             for arm in route.arms
         }
-        clients = self._clients_of(state.environment, now_ms)
         return Observed(
             until_ms=until_ms,
             versions=versions,
-            census=census(clients, route.generation, now_ms, self._listening_since_ms),
+            census=self._heard_of(state.environment, now_ms).census(route.generation),
             fleet=self._fleet_of(state.environment),
             siblings=siblings,
             provider=self.provider(state),
@@ -89,11 +117,11 @@ class Outlook:
             self._fleets[environment] = self.store.states.get(environment, FLEET)
         return self._fleets[environment]
 
-    def _clients_of(self, environment: str, now_ms: int) -> list[ClientSeen]:
-        if environment not in self._clients:
-            since_ms = now_ms - SILENT_MS
-            self._clients[environment] = self.store.clients.clients(environment, since_ms)
-        return self._clients[environment]
+    def _heard_of(self, environment: str, now_ms: int) -> _Heard:
+        if environment not in self._heard:
+            clients = self.store.clients.clients(environment, now_ms - SILENT_MS)
+            self._heard[environment] = _heard(clients, now_ms, self.listening_since_ms)
+        return self._heard[environment]
 
     def provider(self, state: State) -> str | None:
         """The provider that the suspect's configuration declares, if it does."""
@@ -112,12 +140,7 @@ def census(
     clients: list[ClientSeen], generation: int, now_ms: int, listening_since_ms: int = 0
 ) -> Census:
     """Who of the clients runs `generation` or a later one."""
-    expected = [c for c in clients if not c.closed]
-    silent_ms = {c.id: now_ms - max(c.seen_ms, listening_since_ms) for c in expected}
-    live = [c for c in expected if silent_ms[c.id] <= LIVE_MS]
-    behind = tuple(sorted(c.id for c in live if c.generation < generation))
-    silent = tuple(sorted(c.id for c in expected if silent_ms[c.id] > LIVE_MS))
-    return Census(len(live), len(live) - len(behind), behind, silent)
+    return _heard(clients, now_ms, listening_since_ms).census(generation)
 
 
 def _since_ms(state: State, policy: PromptPolicy, until_ms: int) -> int:

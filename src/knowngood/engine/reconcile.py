@@ -4,6 +4,7 @@ import heapq
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from zlib import crc32
 
 from knowngood.core.decide import decide
 from knowngood.core.errors import StaleState
@@ -29,6 +30,9 @@ ACTOR = "system"
 MAX_ROUNDS = 4
 MAX_ENTRIES = 10_000  # lines of history in one tick; a release of all prompts writes fewer
 RETRY_MS = 5_000  # a look that failed is made again after this
+# Ten thousand quiet prompts that a server finds at its start would else be due together for ever.
+SPREAD_FROM_MS = 60_000
+SPREAD_OF = 2
 
 PromptKey = tuple[str, str]  # environment, prompt
 
@@ -48,8 +52,9 @@ class Look:
 class Reconciler:
     """What the loop remembers between ticks; all of it can be rebuilt from the store.
 
-    `due` is a heap of (when, key). `siblings` are the prompts in critical breach, by environment
-    and provider.
+    `due` is a heap of (when, key); an entry that `next_ms` does not confirm was overtaken by an
+    earlier one and goes when its time comes, so a key has at most one a tick of its recheck time.
+    `siblings` are the prompts in critical breach, by environment and provider.
     `on_error` is told of a look that failed, so that one prompt never stops the others; without it
     the error is raised.
     """
@@ -60,6 +65,7 @@ class Reconciler:
     due: list[tuple[int, PromptKey]] = field(default_factory=list)
     next_ms: dict[PromptKey, int] = field(default_factory=dict)
     touched_until_ms: int = 0
+    until_ms: int | None = None  # the end of what the last tick found closed and written
     seen_entry_id: int = 0  # the newest line of history whose prompt was looked at
     siblings: dict[tuple[str, str], dict[str, Sibling]] = field(default_factory=dict)
     acquainted: bool = False
@@ -87,6 +93,7 @@ def tick_reconcile(reconciler: Reconciler, until_ms: int, now_ms: int) -> list[L
 
     `until_ms` ends the closed buckets. Returns the looks that wanted something done.
     """
+    reconciler.until_ms = until_ms
     reconciler.outlook.begin_tick()
     _wake_touched(reconciler, until_ms, now_ms)
     _wake_changed(reconciler, now_ms)
@@ -193,8 +200,15 @@ def _settle(reconciler: Reconciler, key: PromptKey, until_ms: int, now_ms: int) 
             if seen.decision.fleet_actions:
                 reconciler.outlook.forget_fleet()
     if seen is not None:
-        reconciler.wake(key, now_ms + seen.decision.recheck_after_ms)
+        recheck_ms = seen.decision.recheck_after_ms
+        reconciler.wake(key, now_ms + recheck_ms - _earlier_ms(key, recheck_ms))
     return acted
+
+
+def _earlier_ms(key: PromptKey, recheck_ms: int) -> int:
+    """How much earlier than it must be a prompt is looked at, so that not all are in one tick."""
+    spread_ms = recheck_ms // SPREAD_OF if recheck_ms >= SPREAD_FROM_MS else 0
+    return crc32("/".join(key).encode()) % spread_ms if spread_ms else 0
 
 
 def _remember(reconciler: Reconciler, seen: Look) -> None:

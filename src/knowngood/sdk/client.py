@@ -237,8 +237,8 @@ class Client(PromptSource):
             if self._recorder.wake is None:
                 return
             self._recorder.wake = None
-            if self._worker is not None:
-                self._worker.start()
+            if self._worker is not None and not self._worker.start():
+                self._recorder.wake = self._wake  # the next `get` tries again
 
     def _after_fork(self) -> None:
         """In the child: nothing of the parent's is ours but the snapshot."""

@@ -90,6 +90,7 @@ class _Flush:
     dropped: int
     refused: Mapping[str, int]
     closing: bool
+    made_s: float
 
 
 _Key = tuple[str, str, int]  # prompt, version, number of the second
@@ -122,6 +123,11 @@ class Outbox:
         return not (self._flush or self._rows or self._late or self._news())
 
     @property
+    def has_backlog(self) -> bool:
+        """Whether calls or scores wait that found no room in the last flush."""
+        return bool(self._rows or self._late)
+
+    @property
     def introduced(self) -> bool:
         """Whether the server has ever answered a flush."""
         return self._told_at_s is not None
@@ -152,7 +158,7 @@ class Outbox:
         if self._flush is None:
             if self.empty and not closing and not self._sign_of_life(now_s, generation):
                 return None
-            self._flush = self._next_flush(closing)
+            self._flush = self._next_flush(now_s, closing)
         flush = self._flush
         rows = tuple(
             Row(h.prompt, h.version, max(0, round((now_s - h.at_s) * 1000)), h.window)
@@ -179,8 +185,11 @@ class Outbox:
 
     def rejected(self, now_s: float) -> None:
         """The server will never take the batch: its calls count as dropped."""
-        flush, self._flush = self._flush, None
         self._told_at_s = now_s
+        self._give_up()
+
+    def _give_up(self) -> None:
+        flush, self._flush = self._flush, None
         if flush is None:
             return
         # Its own counts were not heard either: they are told again with the next flush.
@@ -191,7 +200,7 @@ class Outbox:
         if flush.late_scores:
             self._recorder.drop(len(flush.late_scores))
 
-    def _next_flush(self, closing: bool) -> _Flush:
+    def _next_flush(self, now_s: float, closing: bool) -> _Flush:
         rows = [self._rows.popleft() for _ in range(min(len(self._rows), ROWS_PER_FLUSH_MAX))]
         late = [
             self._late.popleft() for _ in range(min(len(self._late), LATE_SCORES_PER_FLUSH_MAX))
@@ -209,6 +218,7 @@ class Outbox:
                 if (more := count - self._told_refused.get(reason, 0))
             },
             closing=closing and not self._rows and not self._late,
+            made_s=now_s,
         )
         self._told_dropped, self._told_refused = dropped, refused
         return flush
@@ -227,6 +237,8 @@ class Outbox:
         )
 
     def _make_room(self, now_s: float) -> None:
+        if self._flush and now_s - self._flush.made_s > ROW_AGE_MAX_S:
+            self._give_up()  # the server would take news this old for news of now
         dropped = []
         while self._rows and (
             len(self._rows) > ROWS_HELD_MAX or now_s - self._rows[0].at_s > ROW_AGE_MAX_S

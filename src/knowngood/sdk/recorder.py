@@ -87,7 +87,8 @@ class Recorder:
         self.late_scores: deque[LateScore] = deque()
         self.dropped_count = 0  # since the start of the process
         self.refused: dict[str, int] = {}  # since the start of the process
-        self._lock = threading.Lock()  # for the rare paths only
+        # For the rare paths only. Reentrant: a finaliser or a signal may end a call inside of it.
+        self._lock = threading.RLock()
 
     def wake_worker(self) -> None:
         """Start the worker's thread if it does not run."""

@@ -5,6 +5,7 @@ of waiting.
 """
 
 import json
+import math
 import random
 import threading
 from collections.abc import Callable
@@ -60,13 +61,17 @@ class Worker:
         self.served = threading.Event()  # the server's own snapshot is in use
         self.problems: dict[str, str] = {}  # what does not work at the moment, by kind
 
-    def start(self) -> None:
-        """Start the thread."""
-        self._thread = threading.Thread(target=self._run, name="knowngood", daemon=True)
+    def start(self) -> bool:
+        """Start the thread; whether there is one now."""
+        thread = threading.Thread(target=self._run, name="knowngood", daemon=True)
         try:
-            self._thread.start()
+            thread.start()
         except RuntimeError as error:  # no more threads, or the interpreter is going down
             self.problems["thread"] = str(error)
+            return False
+        self._thread = thread
+        self.problems.pop("thread", None)
+        return True
 
     def snapshot_age_s(self) -> float | None:
         """Seconds since the server last confirmed our snapshot; None if it never did."""
@@ -100,7 +105,7 @@ class Worker:
         with self._lock:
             self._outbox.fold(self._recorder.clock(), everything=True)
             if self._outbox.introduced or not self._outbox.empty:
-                self._send_all(closing=True)
+                self._send_all(closing=True, until_s=self._recorder.clock() + timeout_s)
             self._transport.close()
 
     def abandon(self) -> None:
@@ -167,14 +172,16 @@ class Worker:
                 self._recorder.refuse("snapshot file cannot be written")
                 self.problems["snapshot file"] = f"cannot be written: {error}"
 
-    def _send_all(self, closing: bool) -> bool:
-        """Send until nothing is left, ending with a goodbye if `closing`."""
+    def _send_all(self, closing: bool, until_s: float = math.inf) -> bool:
+        """Send until nothing is left or it is `until_s`; ends with a goodbye if `closing`."""
         for _ in range(SENDS_MAX):
             if self._outbox.empty and not closing:
                 return True
             batch = self._send(closing)
             if batch is None or batch.closing:
                 return batch is not None
+            if self._recorder.clock() >= until_s:
+                break
         return self._outbox.empty
 
     def _send(self, closing: bool = False) -> Batch | None:
@@ -212,7 +219,7 @@ class Worker:
             return
         if receipt.generation > generation:
             self._poll_at_s = min(self._poll_at_s, now_s)
-        if not self._outbox.empty:
+        if self._outbox.has_backlog:
             self._flush_at_s = now_s
         elif receipt.next_flush_ms > 1000 * BUCKET_S:
             self._flush_at_s = now_s + receipt.next_flush_ms / 1000

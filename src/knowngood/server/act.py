@@ -464,7 +464,7 @@ def _rehearse(desk: Desk, state: State, change: Change, now_ms: int) -> State:
     """The state that the change would lead to."""
     generation = desk.store.states.generation(change.environment) + moves_route([change])
     after = evolve(state, change, generation, now_ms)
-    refuse(after)
+    refuse(after, before=state)
     return after
 
 

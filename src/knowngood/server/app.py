@@ -1,5 +1,6 @@
 """The composition root: the only place of the server that names concrete stores."""
 
+import socket
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -24,7 +25,7 @@ from knowngood.server.heart import Heart, told
 from knowngood.server.metrics import Metrics
 from knowngood.server.policy_file import load_policy
 from knowngood.server.runtime import Lanes, Runtime, Snapshots, lineage
-from knowngood.server.settings import MEMORY, Settings
+from knowngood.server.settings import MEMORY, BadSettings, Settings
 from knowngood.store.memory import open_memory
 from knowngood.store.opened import OpenStore
 from knowngood.store.postgres import open_postgres
@@ -120,6 +121,7 @@ def open_store(db: str) -> OpenStore:
 
 def run(settings: Settings) -> None:
     """Serve until the process is told to end. Raises KnowngoodError if it cannot start."""
+    _check_port(settings)  # before a database is made, or an engine acts on somebody else's
     logs.configure()
     app = create_app(settings)
     policy: PolicyFile = app.state.runtime.desk.policy
@@ -144,6 +146,21 @@ def run(settings: Settings) -> None:
         timeout_graceful_shutdown=GRACE_S,
     )
     uvicorn.Server(config).run()
+
+
+def _check_port(settings: Settings) -> None:
+    """Raises BadSettings when nothing can listen where the settings say."""
+    try:
+        where = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(*where[:3]) as probe:
+            # As servers do: a port whose last connections are still closing is free.
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(where[4])
+    except OSError as error:
+        raise BadSettings(
+            f"cannot listen on {settings.host}, port {settings.port}: {error.strerror}",
+            next_step="name another with --port, or end what listens there",
+        ) from error
 
 
 def _application(runtime: Runtime, store: OpenStore, ticking: bool) -> FastAPI:

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from threading import Lock, Thread
+from threading import BoundedSemaphore, Lock, Thread
 from typing import TypeVar
 
 from knowngood.core.content import NAME_CHARS_MAX
@@ -17,6 +17,10 @@ from knowngood.ports import Store
 
 T = TypeVar("T")
 DROP_EVERY_MS = 60_000
+# As many as orders may be carried out at once. One that hangs keeps its thread and its connection
+# to the database; when all hang, the next order goes on without evidence at once.
+LEFT_BEHIND_MAX = 4
+_readers = BoundedSemaphore(LEFT_BEHIND_MAX)
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
 
@@ -37,8 +41,7 @@ class Desk:
     _dropped_ms: int = field(default=0, init=False)
 
     def __post_init__(self) -> None:
-        # An outlook of our own: the engine's belongs to the engine's thread.
-        self._outlook = Outlook(self.store)
+        self._outlook = self._new_outlook()
 
     def look(self, environment: str, prompt: str, now_ms: int) -> Look:
         """Observe and decide as the engine would now, and change nothing."""
@@ -47,7 +50,7 @@ class Desk:
 
     def looks(self, environment: str, prompts: list[str], now_ms: int) -> list[Look]:
         """A look at each of the prompts; what they share is read once."""
-        until_ms = closed_until_ms(now_ms)
+        until_ms = self._written_until_ms(now_ms)
         with self._lock:
             self._outlook.begin_tick()
             eyes = self._eyes(self._outlook)
@@ -59,8 +62,21 @@ class Desk:
 
     def look_afresh(self, environment: str, prompt: str, now_ms: int) -> Look:
         """A look that waits for nobody else's reading."""
-        eyes = self._eyes(Outlook(self.store))
+        eyes = self._eyes(self._new_outlook())
         return look(eyes, environment, prompt, closed_until_ms(now_ms), now_ms)
+
+    def _new_outlook(self) -> Outlook:
+        """An outlook of our own: the engine's belongs to the engine's thread."""
+        return Outlook(self.store, self.live.outlook.listening_since_ms if self.live else 0)
+
+    def _written_until_ms(self, now_ms: int) -> int:
+        """Where the buckets end that are final and in the store.
+
+        What our outlook has read it never reads again, so it must not run ahead of the engine.
+        """
+        written_ms = self.live.until_ms if self.live else None
+        closed_ms = closed_until_ms(now_ms)
+        return closed_ms if written_ms is None else min(closed_ms, written_ms)
 
     def _eyes(self, outlook: Outlook) -> Reconciler:
         return Reconciler(self.store, self.policy, outlook, siblings=self._siblings())
@@ -132,8 +148,11 @@ def split(prompt: str, version: str | None = None) -> tuple[str, str | None]:
 def within(limit_s: float, work: Callable[[], T]) -> T:
     """The work's result, if it comes in time. Raises TimeoutError, or what the work raised.
 
-    The work is left behind in its own thread when it is late: it must not change anything.
+    The work is left behind in its own thread when it is late: it must not change anything. When too
+    many were left behind already, it is not begun (TimeoutError).
     """
+    if not _readers.acquire(blocking=False):
+        raise TimeoutError(f"{LEFT_BEHIND_MAX} earlier questions have had no answer yet")
     done: list[T] = []
     failed: list[Exception] = []
 
@@ -142,9 +161,15 @@ def within(limit_s: float, work: Callable[[], T]) -> T:
             done.append(work())
         except Exception as error:
             failed.append(error)
+        finally:
+            _readers.release()
 
     thread = Thread(target=run, daemon=True, name="knowngood-evidence")
-    thread.start()
+    try:
+        thread.start()
+    except RuntimeError:  # no more threads
+        _readers.release()
+        raise
     thread.join(limit_s)
     if failed:
         raise failed[0]

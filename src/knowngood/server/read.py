@@ -52,7 +52,7 @@ def prompts(desk: Desk, after: str = "", limit: int = 100) -> dict[str, Any]:
 def prompt(desk: Desk, name: str) -> dict[str, Any]:
     """One prompt: its versions, newest first, and its route and ledger in each environment."""
     versions = desk.versions(name)
-    states = _states_of(desk.store.states.all(), {name}).get(name, {})
+    states = _states_of_one(desk, name)
     return {
         "name": name,
         "versions": [_version_row(v, states) for v in reversed(versions)],
@@ -65,7 +65,7 @@ def prompt(desk: Desk, name: str) -> dict[str, Any]:
 def version(desk: Desk, name: str, wanted: str) -> dict[str, Any]:
     """One version with its content and its standing in each environment."""
     found = desk.version(name, wanted)
-    states = _states_of(desk.store.states.all(), {name}).get(name, {})
+    states = _states_of_one(desk, name)
     return {**_version_row(found, states), "content": content_data(found.content)}
 
 
@@ -109,6 +109,13 @@ def _states_of(states: Iterable[State], names: set[str]) -> dict[str, dict[str, 
         if state.prompt in names:
             found.setdefault(state.prompt, {})[state.environment] = state
     return found
+
+
+def _states_of_one(desk: Desk, name: str) -> dict[str, State]:
+    """The prompt's states by environment, where one was written."""
+    states = desk.store.states
+    found = {environment: states.get(environment, name) for environment in states.environments()}
+    return {environment: state for environment, state in found.items() if state.revision}
 
 
 def _prompt_row(desk: Desk, name: str, states: dict[str, State]) -> dict[str, Any]:

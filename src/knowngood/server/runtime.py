@@ -3,7 +3,7 @@
 import functools
 import json
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from threading import Lock
 from typing import ParamSpec, TypeVar
@@ -11,6 +11,7 @@ from typing import ParamSpec, TypeVar
 from anyio import CapacityLimiter, to_thread
 from starlette.requests import Request
 
+from knowngood.core.errors import StoreUnavailable
 from knowngood.engine.ingest import Ingest
 from knowngood.engine.loop import Engine
 from knowngood.ports import Clock, Policies, Store
@@ -19,7 +20,7 @@ from knowngood.server.desk import Desk
 from knowngood.server.heart import Heart
 from knowngood.server.metrics import Metrics
 from knowngood.server.settings import Settings
-from knowngood.wire import encode_snapshot
+from knowngood.wire import Batch, Receipt, encode_snapshot
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -29,6 +30,10 @@ T = TypeVar("T")
 ACT_LANE = 4
 READ_LANE = 8
 SNAPSHOT_LANE = 2
+INGEST_LANE = 1  # for reports that need the store first; most are taken without a thread
+
+# Reports that wait while the store hangs, some 10 KB each; the others are sent again later.
+REPORTS_WAITING_MAX = 2_000
 
 LINEAGE = "lineage"  # where the data's name is kept, among the policies: it is the only other blob
 
@@ -40,6 +45,7 @@ class Lanes:
     acts: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(ACT_LANE))
     reads: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(READ_LANE))
     snapshots: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(SNAPSHOT_LANE))
+    reports: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(INGEST_LANE))
 
 
 @dataclass(slots=True)
@@ -64,6 +70,18 @@ class Runtime:
     async def read(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Do the work in the lane of questions."""
         return await _in_lane(self.lanes.reads, functools.partial(work, *args, **kwargs))
+
+    async def take(self, batch: Batch, refused: Mapping[str, int], now_ms: int) -> Receipt:
+        """Take a report in; nobody else waits if the store has to be asked first.
+
+        Raises UnknownEnvironment or StoreUnavailable.
+        """
+        if self.ingest.is_ready_for(batch):
+            return self.ingest.take(batch, refused, now_ms)
+        lane = self.lanes.reports
+        if lane.statistics().tasks_waiting >= REPORTS_WAITING_MAX:
+            raise StoreUnavailable("too many reports wait for the store", next_step="send it again")
+        return await _in_lane(lane, functools.partial(self.ingest.take, batch, refused, now_ms))
 
     async def serve(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Do the work in the lane of snapshots."""
@@ -92,9 +110,10 @@ class Snapshots:
 
     def get(self, environment: str) -> tuple[str, bytes]:
         """(ETag, JSON) of the environment's snapshot. Raises UnknownEnvironment."""
-        self._desk.check_environment(environment)
-        etag = self._etag(environment, self._desk.store.states.generation(environment))
         made = self._made.get(environment)
+        if made is None:  # what cannot be a name is not asked for: databases refuse some characters
+            self._desk.check_environment(environment)
+        etag = self._etag(environment, self._desk.store.states.generation(environment))
         if made is None or made[0] != etag:
             with self._lock:  # a thousand clients that ask at once are given the same one
                 made = self._made.get(environment)

@@ -68,6 +68,7 @@ class SimClient:
     down: bool = True
     alive: bool = True
     ending: bool = False
+    deaf: bool = False  # it never asks for a newer snapshot
     generation: int = 0
     routes: dict[str, Route] = field(default_factory=dict)
     counts: dict[CallKey, list[int]] = field(default_factory=dict)
@@ -124,7 +125,8 @@ class SimClient:
     def poll(self, now_ms: int) -> None:
         """Ask for a newer snapshot."""
         self.polled_ms = now_ms
-        self.server.ask_snapshot(self)
+        if not self.deaf:
+            self.server.ask_snapshot(self)
 
     def _next_batch(self, now_ms: int) -> wire.Batch | None:
         if self.flight is None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from knowngood import wire
-from knowngood.core.errors import StaleState
+from knowngood.core.errors import StaleState, StoreUnavailable
 from knowngood.core.policy import PolicyFile
 from knowngood.engine.ingest import Ingest
 from knowngood.engine.loop import Engine
@@ -113,7 +113,10 @@ class SimEngine:
         refused: Mapping[str, int] = {}
         if batch.seq % JSON_EVERY == 0:
             decoded, refused = wire.decode_batch(wire.encode_batch(batch))
-        return self.engine.ingest.take(decoded, refused, self.host.now_ms)
+        try:
+            return self.engine.ingest.take(decoded, refused, self.host.now_ms)
+        except StoreUnavailable:
+            return None
 
     def _hold(self, stall: Stall) -> None:
         """Stand still with a decision in hand, and carry it out when the process goes on."""

@@ -27,6 +27,7 @@ RATES: Mapping[str, float] = {
     "lost_flush": 0.05,
     "duplicate": 0.05,  # the network delivers a flush again, up to half a minute later
     "partition": 0.004,  # a client is cut off, in one direction or both
+    "deaf": 0.003,  # a client is heard, and gets no newer snapshot
     "restart": 0.001,  # a client begins again under a new name, as the SDK does
     "same_name": 0.001,  # a client begins again under the same name
     "kill": 0.0003,  # a client ends without a word
@@ -106,7 +107,8 @@ class Gate:
     """What one engine's process passes at each labelled point; there it may die or be held."""
 
     nemesis: Nemesis
-    scripted: dict[str, str] = field(default_factory=dict)  # point -> crash | stall, once
+    scripted: dict[str, str] = field(default_factory=dict)  # point -> crash, stall, lost_ack
+    stall_before: str = ""  # the kind of audit line whose apply the scripted stall waits for
 
     def script(self, point: str, what: str) -> None:
         """Strike once, the next time that the process passes this point."""
@@ -121,12 +123,18 @@ class Gate:
         if self.scripted.get(point) == "crash":
             del self.scripted[point]
             raise Crash(point)
+        if self.scripted.get(point) == "lost_ack":
+            del self.scripted[point]
+            raise Injected(f"the answer was lost at {point}")
         if not rare and self.nemesis.strikes("crash"):
             raise Crash(point)
 
     def holds(self, changes: tuple[Change, ...], now_ms: int) -> None:
         """Raises Stall when the process is held before an apply."""
-        scripted = self.scripted.get("apply.before") == "stall"
+        scripted = self.scripted.get("apply.before") == "stall" and (
+            not self.stall_before
+            or any(getattr(a, "kind", "") == self.stall_before for c in changes for a in c.actions)
+        )
         if scripted:
             del self.scripted["apply.before"]
         if scripted or self.nemesis.strikes("stall"):

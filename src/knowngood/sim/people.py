@@ -5,7 +5,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from knowngood.core.errors import KnowngoodError, StaleState
-from knowngood.core.model import FLEET, WHOLE_BP, Action, Arm, Change, Standing, State
+from knowngood.core.model import (
+    FLEET,
+    WHOLE_BP,
+    Action,
+    Arm,
+    Change,
+    Confirming,
+    Standing,
+    State,
+)
 from knowngood.core.steps import operator
 from knowngood.core.steps.case import Case
 from knowngood.core.window import Window, total
@@ -139,7 +148,11 @@ def meddle(person: Person, nemesis: Nemesis) -> None:
     plan = rng.choice(world.plan.prompts)
     prompt, version = plan.name, rng.choice(plan.versions).name
     override = ("quarantined", "in_progress") if rng.random() < 0.15 else ()
-    match rng.choices(VERBS, WEIGHTS)[0]:
+    verb = rng.choices(VERBS, WEIGHTS)[0]
+    state = world.state(prompt)
+    if rng.random() < 0.5 and (state.automation or isinstance(state.phase, Confirming)):
+        verb = "roll_back"  # what a person is asked to do while a brake holds
+    match verb:
         case "promote":
             person.promote(prompt, version, "deploy", override)
         case "split":

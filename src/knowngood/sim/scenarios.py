@@ -27,7 +27,7 @@ from knowngood.core.model import (
 )
 from knowngood.core.steps.operator import RollbackRequest
 from knowngood.core.units import duration_ms
-from knowngood.sim.checkers import history
+from knowngood.sim.checkers import LAWS, Checker, history
 from knowngood.sim.clients import ENVIRONMENT, SimClient
 from knowngood.sim.plan import OFF, START_MS, Plan, PromptPlan, VersionPlan
 from knowngood.sim.truth import Trouble
@@ -72,6 +72,7 @@ class Scenario:
         engines: int = 1,
         policy: Mapping[str, Any] | None = None,
         seed: int = 7,
+        laws: tuple[type[Checker], ...] = LAWS,
     ) -> None:
         """`others` are prompts with the same versions; `policy` is laid over POLICY."""
         self.prompt = prompt
@@ -86,7 +87,7 @@ class Scenario:
             deploys=False,
             calms=False,
         )
-        self.world = World(plan, seed)
+        self.world = World(plan, seed, laws)
         self.wrong: list[str] = []
         self.last_ms = 0
 
@@ -194,6 +195,10 @@ class Moment:
         """Processes (all unless named) reach everybody again."""
         return self._each(names, self.world.heal)
 
+    def deafen(self, *names: str) -> "Moment":
+        """Processes (all unless named) go on reporting, and never take a newer snapshot."""
+        return self._each(names, lambda c: setattr(c, "deaf", True))
+
     def close(self, *names: str) -> "Moment":
         """Processes (all unless named) end properly."""
         return self._each(names, lambda c: setattr(c, "ending", True))
@@ -210,12 +215,20 @@ class Moment:
         """An engine dies when it next passes a labelled point (faults.POINTS)."""
         return self.do(lambda: self.world.engines[engine].gate.script(point, "crash"))
 
-    def stall(self, length: str, engine: int = 0) -> "Moment":
-        """An engine is held for a while between its next decision and the apply."""
+    def lost_ack(self, point: str, engine: int = 0) -> "Moment":
+        """A write is carried out, and the engine is told that it was not."""
+        return self.do(lambda: self.world.engines[engine].gate.script(point, "lost_ack"))
+
+    def stall(self, length: str, engine: int = 0, before: str = "") -> "Moment":
+        """An engine is held for a while between a decision and its apply.
+
+        The next one, or the next that writes a line of the kind `before` into the audit log.
+        """
 
         def script() -> None:
             held = self.world.engines[engine]
             held.stall_ms = duration_ms(length)
+            held.gate.stall_before = before
             held.gate.script("apply.before", "stall")
 
         return self.do(script)

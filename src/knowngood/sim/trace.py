@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, timezone
+from difflib import get_close_matches
 from operator import itemgetter
 from pathlib import Path
 from typing import NamedTuple, TextIO
@@ -193,6 +194,10 @@ def _csv_rows(path: Path, first: str, file: TextIO, trace: Trace) -> Iterator[Se
         listed = ", ".join(names[:10])[:200]
         raise _refuse(path, f"has no header with a `ts` column; its first line is: {listed}")
     trace.unknown_columns = tuple(sorted(set(names) - set(COLUMNS) - {""}))
+    for name in trace.unknown_columns:
+        meant = get_close_matches(name, set(COLUMNS) - set(names), 1, cutoff=0.8)
+        if meant:
+            raise _refuse(path, f"has a column {name}; did you mean {meant[0]}?")
     places = [names.index(name) if name in names else None for name in COLUMNS]
     width = len(names)
     rows = csv.reader(file)

@@ -201,6 +201,10 @@ class World:
         if strikes("partition"):
             sides = self.nemesis.between_ms(0, 2)
             self.cut(client, sides != 1, sides != 0, self.nemesis.between_ms(*PARTITION_MS))
+        if strikes("deaf") and not client.deaf:
+            client.deaf = True
+            self.say(client.name, "gets no snapshots")
+            self.later(self.nemesis.between_ms(*PARTITION_MS), lambda: self.heal(client))
         if strikes("restart"):
             client.alive = False
             self.say(client.name, "ends, and another begins in its place")
@@ -238,9 +242,10 @@ class World:
 
     def heal(self, client: SimClient) -> None:
         """The process can reach everybody again."""
-        if not (client.up and client.down):
+        if not (client.up and client.down) or client.deaf:
             self.say(client.name, "is back on the network")
         client.up = client.down = True
+        client.deaf = False
 
     def post(self, client: SimClient, batch: wire.Batch) -> None:
         """See clients.Server."""

@@ -24,8 +24,9 @@ from knowngood.store.tables import clients, scores, series
 CHUNK_COUNT = 500  # names in one query
 # One batch is one transaction: some 50 ms during which nothing can be appended.
 BATCH_COUNT = 2_000
-# One compaction leaves the rest (after more than a million rows) to the next.
-BATCHES_MAX = 500
+# One compaction takes a portion, a quarter of a second of each kind of work, and leaves the rest to
+# the next: the engine judges in between.
+BATCHES_MAX = 5
 
 KEY = (series.c.environment, series.c.prompt, series.c.version)
 

@@ -16,6 +16,8 @@ from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.pool import QueuePool
 
 from knowngood.core.errors import StoreUnavailable
+from knowngood.ports import Clients, Series
+from knowngood.store.absent import AbsentClients, AbsentSeries
 from knowngood.store.control import SqlLog, SqlOutbox, SqlPolicies, SqlRegistry, SqlStates
 from knowngood.store.database import LOCK_WAIT_MS, WRITING, Database
 from knowngood.store.migrate import ensure
@@ -28,31 +30,41 @@ CONNECTIONS_MAX = 48
 RETRY_S = 0.02
 
 
-def open_sqlite(path: str | Path) -> OpenStore:
+def open_sqlite(path: str | Path, *, observations_needed: bool = True) -> OpenStore:
     """Open or create the store in the file `path` and the one for observations beside it.
 
     Migrates both to the newest tables. Raises StoreUnavailable when a file is locked, damaged, not
-    ours, in no folder, or written by a newer knowngood.
+    ours, in no folder, or written by a newer knowngood. If observations are not needed, theirs may
+    be: then whatever is asked of `series` and `clients` raises it.
     """
     path = Path(path)
     control = _open(path, CONTROL_SCHEMA, synchronous="FULL")
+    series: Series
+    clients: Clients
     try:
         observations = _open(observations_path(path), OBSERVATIONS_SCHEMA, synchronous="NORMAL")
+        series, clients = SqlSeries(observations), SqlClients(observations)
+        engines = [control.engine, observations.engine]
+    except StoreUnavailable as error:
+        if observations_needed:
+            control.engine.dispose()
+            raise
+        series, clients, engines = AbsentSeries(error), AbsentClients(error), [control.engine]
     except BaseException:
         control.engine.dispose()
         raise
 
     def close() -> None:
-        control.engine.dispose()
-        observations.engine.dispose()
+        for engine in engines:
+            engine.dispose()
 
     return OpenStore(
         registry=SqlRegistry(control),
         states=SqlStates(control),
         log=SqlLog(control),
         outbox=SqlOutbox(control),
-        series=SqlSeries(observations),
-        clients=SqlClients(observations),
+        series=series,
+        clients=clients,
         policies=SqlPolicies(control),
         close=close,
     )
@@ -88,7 +100,10 @@ def _create(path: Path) -> None:
     try:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
     except OSError as error:
-        raise StoreUnavailable(f"cannot open {path}: {error.strerror}") from error
+        raise StoreUnavailable(
+            f"cannot open {path}: {error.strerror}",
+            next_step="" if path.parent.exists() else f"mkdir -p {path.parent}",
+        ) from error
 
 
 def _use_write_ahead_log(path: Path) -> None:

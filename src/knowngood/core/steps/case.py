@@ -18,6 +18,8 @@ from knowngood.core.model import (
 from knowngood.core.rules import PromptPolicy
 from knowngood.core.window import to_row
 
+USUAL_ENVIRONMENT = "production"  # what a command acts on that names none
+
 QUIET_ENVIRONMENTS = ("staging",)  # breaches there are recorded and page nobody
 
 
@@ -71,6 +73,11 @@ def page(
 def title(case: Case) -> str:
     """`<prompt> (<environment>)`, how every subject begins."""
     return f"{case.state.prompt} ({case.state.environment})"
+
+
+def env_option(state: State) -> str:
+    """What a command that is copied needs so that it acts on this environment and no other."""
+    return "" if state.environment == USUAL_ENVIRONMENT else f" --env {state.environment}"
 
 
 def sentence(found: tuple[Finding, ...]) -> str:

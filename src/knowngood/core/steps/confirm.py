@@ -14,7 +14,16 @@ from knowngood.core.model import (
     Wait,
 )
 from knowngood.core.steps.brakes import brake
-from knowngood.core.steps.case import Case, Step, evidence, incident_for, page, sentence, title
+from knowngood.core.steps.case import (
+    Case,
+    Step,
+    env_option,
+    evidence,
+    incident_for,
+    page,
+    sentence,
+    title,
+)
 from knowngood.core.steps.respond import is_dry_run
 from knowngood.core.steps.switch import automatic_switch
 from knowngood.core.steps.target import choose_target
@@ -55,9 +64,11 @@ def _hold(case: Case, found: tuple[Finding, ...], kind: str, words: str) -> Step
     if case.told(notice):
         return Step(waiting_on=waiting)
     incident = incident_for(case, found, Severity.CRITICAL, Response.ROLLBACK)
+    # Where nothing is known to be good, a rollback that names no target would only be refused.
+    target = " VERSION --override not_known_good" if kind == "no_target" else ""
     body = (
         f"{sentence(found)}. The automatic rollback is held: {words}. A person's rollback is never "
-        f"held: `knowngood rollback {case.state.prompt} --env {case.state.environment} "
+        f"held: `knowngood rollback {case.state.prompt}{target} --env {case.state.environment} "
         "--because ...`"
     )
     return Step(
@@ -87,5 +98,6 @@ def _no_target_words(case: Case) -> str:
     listed = ", ".join(f"{e.version} ({e.standing.value})" for e in others) or "no other version"
     return (
         f"no known-good version to go back to; the ledger has {listed}; "
-        f"`knowngood vouch {case.state.prompt} VERSION --because ...` makes one good"
+        f"`knowngood vouch {case.state.prompt} VERSION{env_option(case.state)} "
+        "--because ...` makes one good"
     )

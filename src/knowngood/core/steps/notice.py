@@ -1,5 +1,6 @@
 """Words to people that change nothing: alerts on young versions, and blindness."""
 
+from knowngood.core.explain import NAMES_KEPT
 from knowngood.core.look import blind_notice, is_blind
 from knowngood.core.model import (
     Action,
@@ -56,7 +57,7 @@ def _blind(case: Case, version: str, notice: str) -> tuple[Action, ...]:
     silent = case.observed.census.silent
     last_ms = case.observed.evidence(version).last_ms
     because = f"blind on {version}: {len(silent)} processes fell silent, no reports arrive"
-    detail = {"silent": list(silent), "last_report_ms": last_ms}
+    detail = {"silent": list(silent[:NAMES_KEPT]), "last_report_ms": last_ms}
     # The last report names the episode, so that a second blindness pages again.
     key = f"{case.state.environment}/{case.state.prompt}/g{case.generation}:{notice}:{last_ms}"
     return (

@@ -39,7 +39,15 @@ from knowngood.core.model import (
     whole,
 )
 from knowngood.core.routing import new_salt
-from knowngood.core.steps.case import Case, evidence, incident_for, page, sentence, title
+from knowngood.core.steps.case import (
+    Case,
+    env_option,
+    evidence,
+    incident_for,
+    page,
+    sentence,
+    title,
+)
 from knowngood.core.steps.switch import switch_actions
 from knowngood.core.steps.target import choose_target
 from knowngood.core.window import Window
@@ -82,14 +90,15 @@ def roll_back(case: Case, request: RollbackRequest) -> tuple[Action, ...]:
         raise NoTarget(
             f"{title(case)} has no known-good version besides {case.suspect}",
             known=known,
-            next_step=f"knowngood vouch {state.prompt} VERSION --because ...",
+            next_step=f"knowngood vouch {state.prompt} VERSION{env_option(state)} --because ...",
         )
     if state.route.weight_bp(target) == WHOLE_BP:
         return ()
     if target == case.suspect:
         raise BadRequest(
             f"{target} is what is on trial; a rollback takes it off the route",
-            next_step=f"knowngood promote {state.prompt} {target} serves it to everybody",
+            next_step=f"knowngood promote {state.prompt} {target}{env_option(state)} "
+            "serves it to everybody",
         )
     _check_target(state, target, request.override)
     found = breaches(case.findings, case.suspect)
@@ -120,7 +129,8 @@ def _check_target(state: State, target: str, override: tuple[str, ...]) -> None:
         raise Quarantined(
             f"{target} is quarantined: it was rolled back before",
             known=good,
-            next_step=f"knowngood unquarantine {state.prompt} {target} --because ...",
+            next_step=f"knowngood unquarantine {state.prompt} {target}{env_option(state)} "
+            "--because ...",
         )
     if standing in (Standing.CANDIDATE, None) and "not_known_good" not in override:
         raise NotKnownGood(
@@ -203,7 +213,8 @@ def move(
         if state.standing(arm.version) is Standing.QUARANTINED and "quarantined" not in override:
             raise Quarantined(
                 f"{arm.version} is quarantined: {_why(state, arm.version)}",
-                next_step=f"knowngood unquarantine {state.prompt} {arm.version} --because ...",
+                next_step=f"knowngood unquarantine {state.prompt} {arm.version}{env_option(state)} "
+                "--because ...",
             )
     generation = before.generation if before else 0
     salt = new_salt(state.environment, state.prompt, arms[-1].version, generation)
@@ -227,11 +238,19 @@ def move(
 
 
 def _superseded(state: State, arms: tuple[Arm, ...]) -> tuple[Action, ...]:
-    """Close the incident of a version that leaves: what comes is judged, and told of, afresh."""
+    """Close an incident that the move ends: what comes is judged, and told of, afresh.
+
+    Its version leaves, or its rollback was over and this is what a person does about it.
+    """
     incident = state.incident
-    if incident is None or incident.version in {arm.version for arm in arms}:
+    if incident is None:
         return ()
-    because = f"{incident.version} was taken off the route by hand"
+    stays = incident.version in {arm.version for arm in arms}
+    if stays and incident.outcome is None:
+        return ()
+    because = "a person moved the traffic after its rollback"
+    if not stays:
+        because = f"{incident.version} was taken off the route by hand"
     return (SetIncident(None), Record("incident.closed", because, {"incident": incident.id}))
 
 
@@ -239,6 +258,8 @@ def _check_free(state: State, override: tuple[str, ...]) -> None:
     if "in_progress" in override:
         return
     match state.phase:
+        case Confirming() if any(notice.startswith("held:") for notice in state.told):
+            return  # the rollback waits for a person, and here is one
         case Confirming(version=version):
             what = f"a breach of {version} is being confirmed"
         case Verifying(from_version=old, to_version=new):
@@ -247,7 +268,8 @@ def _check_free(state: State, override: tuple[str, ...]) -> None:
             return
     raise InProgress(
         f"{what}; a promotion now would get in its way",
-        next_step=f"knowngood explain {state.prompt}; or override `in_progress` with a reason",
+        next_step=f"knowngood explain {state.prompt}{env_option(state)} says how far it is; "
+        "to go on all the same: --override in_progress",
     )
 
 
@@ -264,7 +286,8 @@ def vouch(state: State, version: str, because: str) -> tuple[Action, ...]:
     if standing is Standing.QUARANTINED:
         raise Quarantined(
             f"{version} is quarantined: {_why(state, version)}",
-            next_step=f"knowngood unquarantine {state.prompt} {version} --because ..., then vouch",
+            next_step=f"knowngood unquarantine {state.prompt} {version}{env_option(state)} "
+            "--because ..., then vouch",
         )
     return (
         Stand(version, Standing.GOOD, f"vouched for: {because}"),

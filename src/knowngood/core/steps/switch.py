@@ -58,6 +58,7 @@ def switch_actions(
         deadline_ms=case.now_ms + case.policy.verify.deadline_ms,
         by="system" if automatic else "operator",
         automatic=automatic,
+        unseen=True,
     )
     move: tuple[Action, ...] = (MoveRoute(whole(target)), Enter(verify))
     if quarantine:

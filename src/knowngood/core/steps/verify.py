@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 
-from knowngood.core.explain import duration, percent
+from knowngood.core.explain import NAMES_KEPT, duration, few, percent
 from knowngood.core.look import breaches, is_blind
 from knowngood.core.measure import MIN_ERRORS, MIN_REQUESTS, proves_below, upper_rate
 from knowngood.core.model import (
@@ -28,6 +28,9 @@ STRAGGLER_MS = 60_000  # a live process that runs the old route for longer is wo
 RETRY_MS = 15 * 60_000  # an inconclusive verification asks again after this
 MAX_ATTEMPTS = 96  # a day of asking; after that the incident closes as inconclusive
 TOLD_ATTEMPTS = 4  # the first hour of attempts is told to people, later ones are only recorded
+# The engine looks again within a second of its switch. A first look later than this means that it
+# was held in between: when the switch really happened is unknown, so the proof begins now.
+PROMPT_LOOK_MS = 3_000
 # The plain critical gate: what no recovering target shows once its first minute is over.
 HOPELESS_RATE = 0.05
 
@@ -47,6 +50,10 @@ def verify(case: Case, phase: Verifying) -> Step:
     """Recovered, not recovered, inconclusive, or what is still waited on."""
     seen = _errors(case, phase)
     metrics = tuple(recovery(case, phase, name) for name in phase.triggers)
+    if phase.unseen and case.now_ms <= phase.began_ms:
+        return Step(waiting_on=_waits(case, phase, seen, metrics))
+    if phase.unseen:
+        return _first_look(case, phase)
     spread = _propagation(case, phase)
     if spread is not None and phase.propagated_ms is None:
         return Step((Enter(replace(phase, propagated_ms=case.now_ms)), spread))
@@ -60,9 +67,20 @@ def verify(case: Case, phase: Verifying) -> Step:
     return Step(_straggler(case, phase), _waits(case, phase, seen, metrics))
 
 
+def _first_look(case: Case, phase: Verifying) -> Step:
+    """The switch has happened: when is known if this look comes soon after the decision."""
+    seen = replace(phase, unseen=False)
+    if case.now_ms - phase.began_ms > PROMPT_LOOK_MS:
+        deadline_ms = case.now_ms + case.policy.verify.deadline_ms
+        seen = replace(seen, began_ms=case.now_ms, deadline_ms=deadline_ms)
+    return Step((Enter(seen),))
+
+
 def _errors(case: Case, phase: Verifying) -> Seen:
     window = case.observed.evidence(phase.to_version).since(phase.began_ms)
-    n, bad = window.call_count, window.error_count
+    # Calls that were made before they could be reported may be from before the switch.
+    bad = window.error_count - window.late_errors
+    n = window.ok - window.late_ok + bad
     entry = case.state.entry(phase.to_version)
     before = entry.baseline if entry else None
     own = upper_rate(before.error_count, before.call_count) if before else 0.0
@@ -97,7 +115,7 @@ def _propagation(case: Case, phase: Verifying) -> Record | None:
         return Record("rollback.propagated", "no census: no process reports here", {"clients": 0})
     if census.behind:
         return None
-    quiet = f"; silent: {', '.join(census.silent)}" if census.silent else ""
+    quiet = f"; silent: {few(census.silent)}" if census.silent else ""
     words = f"{census.current_count} of {census.live_count} clients on generation"
     return Record(
         "rollback.propagated",
@@ -111,12 +129,11 @@ def _straggler(case: Case, phase: Verifying) -> tuple[Action, ...]:
     late = case.now_ms - phase.began_ms >= STRAGGLER_MS
     if not behind or not late or case.told("straggler"):
         return ()
-    names = ", ".join(behind)
-    because = f"still on an older generation: {names}"
+    because = f"still on an older generation: {few(behind)}"
     key = f"{_name(case)}:straggler:{case.generation}"
     return (
         Told("straggler"),
-        Record("rollback.straggler", because, {"clients": list(behind)}),
+        Record("rollback.straggler", because, {"clients": list(behind[:NAMES_KEPT])}),
         *page(case, key, "on-call", Severity.HIGH, f"{title(case)}: {because}", because),
     )
 
@@ -230,9 +247,9 @@ def _waits(
     waits: list[Wait] = []
     if census.behind:
         total = census.live_count
-        waits.append(Wait("clients", total, census.current_count, ", ".join(census.behind)))
+        waits.append(Wait("clients", total, census.current_count, few(census.behind)))
     elif census.live_count == 0 and census.silent:
-        waits.append(Wait("census", detail=f"{len(census.silent)} are silent"))
+        waits.append(Wait("census", detail=f"silent: {few(census.silent)}"))
     if not seen.safe:
         waits.append(Wait("verify_requests", 59, seen.n))
     elif seen.rate >= seen.healthy_below:

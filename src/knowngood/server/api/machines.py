@@ -25,7 +25,7 @@ async def observations(request: Request) -> Response:
     """Take a client's report in."""
     server = runtime_of(request)
     batch, refused = wire.decode_batch(parse_json(await request.body()))
-    receipt = server.ingest.take(batch, refused, server.clock.now_ms())
+    receipt = await server.take(batch, refused, server.clock.now_ms())
     return Response(json.dumps(wire.encode_receipt(receipt)), media_type=JSON)
 
 
@@ -94,6 +94,9 @@ def _problems(server: Runtime) -> list[str]:
         server.store.states.environments()
     except Exception as error:
         problems.append(f"the store does not answer: {error}")
+    for part, since_ms in server.engine.failing.copy().items():
+        if (ago_ms := server.clock.now_ms() - since_ms) > HEARTBEAT_MS:
+            problems.append(f"the engine has failed at `{part}` for {ago_ms // 1000} s")
     ticked_ms = server.engine.ticked_ms
     if ticked_ms is None:
         problems.append("the engine has not ticked yet")

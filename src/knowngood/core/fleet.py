@@ -1,0 +1,47 @@
+"""What concerns all prompts of an environment at once: an engine that cannot do its work."""
+
+from collections.abc import Mapping
+
+from knowngood.core.explain import duration
+from knowngood.core.model import Action, Notify, Record, Severity, State, Told
+from knowngood.core.steps.case import QUIET_ENVIRONMENTS
+
+# A store that is locked or restarted is back within seconds; a minute of blindness is worth a page.
+PATIENCE_MS = 60_000
+
+MEANING = {
+    "ingest": "reports are not written, so every prompt is as good as blind",
+    "reconcile": "no prompt is judged, and nothing is rolled back by itself",
+    "deliver": "messages to people are not sent",
+    "compact": "old reports are not rolled up, and the disk fills",
+}
+
+
+def trouble(fleet: State, failing: Mapping[str, int], now_ms: int) -> tuple[Action, ...]:
+    """Tell people once of each part of the engine that has failed for a minute, and of its end.
+
+    `failing` gives since when each part has failed, in ms. The fleet's state remembers what was
+    told, so that several engines on one store page once.
+    """
+    actions: list[Action] = []
+    for part, meaning in MEANING.items():
+        notice = f"engine:{part}"
+        since_ms = failing.get(part)
+        told = notice in fleet.told
+        if since_ms is not None and now_ms - since_ms >= PATIENCE_MS and not told:
+            words = f"the engine fails at `{part}` for {duration(now_ms - since_ms)}: {meaning}"
+            actions += [Told(notice), Record("engine.failing", words, {"part": part})]
+            actions += _page(fleet, f"{notice}:{since_ms}", words)
+        elif since_ms is None and told:
+            words = f"the engine does `{part}` again"
+            actions += [Told(notice, forget=True), Record("engine.working", words, {"part": part})]
+    return tuple(actions)
+
+
+def _page(fleet: State, key: str, words: str) -> tuple[Notify, ...]:
+    if fleet.environment in QUIET_ENVIRONMENTS:
+        return ()
+    subject = f"knowngood ({fleet.environment}): {words}"
+    body = f"{words}. `knowngood doctor` says more; a person's rollback works all the same."
+    key = f"{fleet.environment}/{fleet.prompt}:{key}"
+    return (Notify(key, "on-call", Severity.CRITICAL, subject, body),)

@@ -1,0 +1,45 @@
+"""An engine that cannot do its work says so: blind is not healthy."""
+
+import pytest
+
+from knowngood.core.fleet import PATIENCE_MS, trouble
+from knowngood.core.model import FLEET, Notify, Record, State
+from tests.core.build import NOW, SECOND, changed
+
+
+def fleet(environment: str = "production") -> State:
+    return State(environment, FLEET)
+
+
+@pytest.mark.parametrize(
+    ("failing_for_ms", "pages"),
+    [
+        pytest.param(PATIENCE_MS - SECOND, 0, id="a short lock is nobody's night"),
+        pytest.param(PATIENCE_MS, 1, id="a minute is"),
+    ],
+)
+def test_people_hear_of_an_engine_that_keeps_failing(failing_for_ms, pages):
+    """Reports that cannot be written for a minute page on-call, once."""
+    failing = {"ingest": NOW - failing_for_ms}
+    actions = trouble(fleet(), failing, NOW)
+    assert sum(isinstance(action, Notify) for action in actions) == pages
+    after = changed(fleet(), actions, NOW)
+    assert trouble(after, failing, NOW + SECOND) == () or not pages
+
+
+def test_the_end_is_told_and_the_next_time_is_news():
+    """What works again is recorded; a second failure has a key of its own."""
+    first = trouble(fleet(), {"reconcile": NOW - PATIENCE_MS}, NOW)
+    told = changed(fleet(), first, NOW)
+    over = trouble(told, {}, NOW + SECOND)
+    assert [a.kind for a in over if isinstance(a, Record)] == ["engine.working"]
+    later = NOW + 10 * PATIENCE_MS
+    again = trouble(changed(told, over, NOW), {"reconcile": later - PATIENCE_MS}, later)
+    keys = {a.key for a in (*first, *again) if isinstance(a, Notify)}
+    assert len(keys) == 2
+
+
+def test_staging_pages_nobody():
+    """It is recorded there, like every breach."""
+    actions = trouble(fleet("staging"), {"ingest": NOW - PATIENCE_MS}, NOW)
+    assert [type(action).__name__ for action in actions] == ["Told", "Record"]

@@ -1,0 +1,102 @@
+"""What the simulator found and the product does not keep yet, each as the shortest story.
+
+Every test states the law. One that is marked is expected to fail; when it passes, take its mark
+away and the fault out of `faults.WITHHELD`.
+"""
+
+import pytest
+
+from knowngood import wire
+from knowngood.core.window import Window
+from knowngood.sim.clients import ENVIRONMENT
+from knowngood.sim.plan import START_MS
+from knowngood.sim.scenarios import Scenario, StoryFailed
+
+OLD, NEW = "v1.9.0", "v2.0.0"
+
+
+def not_yet(why: str):
+    return pytest.mark.xfail(reason=why, raises=StoryFailed, strict=True)
+
+
+def test_failed_rollback_does_not_disarm_the_next_deploy():
+    """After a rollback that did not recover, a version that is promoted later is watched again."""
+    story = Scenario(versions=(OLD, NEW))
+    story.at("0:00").promote(OLD)
+    story.at("1:00").promote(NEW)
+    story.at("1:05").outage(0.5, "1m")
+    story.expect("2:30").recorded("rollback.not_recovered", 1).serving(OLD).candidate(NEW)
+    story.at("2:40").promote(NEW)
+    story.at("2:50").error_rate(1.0)
+    story.expect("16:00").serving(OLD).rolled_back(2)
+    story.run()
+
+
+def test_late_switch_is_verified_by_what_came_after_it():
+    """An engine held between its decision and the apply verifies from the switch on, not before."""
+    story = Scenario(versions=(OLD, NEW))
+    story.at("0:00").promote(OLD)
+    story.at("1:00").canary(NEW, 50)
+    story.at("1:10").error_rate(0.5, NEW)
+    story.at("1:10").stall("30s", before="rollback.switched")
+    story.expect("4:00").rolled_back(1).verified(1)
+    story.run()
+
+
+def test_old_calls_reported_late_do_not_verify():
+    """Calls that were made before the switch and reported after it prove no recovery."""
+    story = Scenario(versions=(OLD, NEW), clients=2, calls_per_s=4)
+    story.at("0:00").promote(OLD)
+    story.at("0:30").cut("client-1")
+    story.at("1:00").promote(NEW)
+    story.at("1:01").error_rate(0.5)
+    story.at("1:18").heal("client-1")
+    story.expect("1:40").rolled_back(1)
+    story.run()
+
+
+@not_yet("Ingest puts back what a write with a lost answer has written already")
+def test_write_with_a_lost_answer_counts_once():
+    """When the store has written and the answer is lost, the evidence is not written again."""
+    story = Scenario(versions=(OLD,))
+    story.at("0:00").promote(OLD)
+    story.at("0:30").lost_ack("append.after")
+    story.expect("0:40").serving(OLD)
+    story.run()
+
+
+@not_yet("an intake compares a flush with the client's last boot only")
+def test_flush_of_an_earlier_life_counts_once():
+    """A flush that the network repeats after its process began again is still the same flush."""
+    story = Scenario(versions=(OLD,))
+    story.at("0:00").promote(OLD)
+    story.at("0:30").do(lambda: deliver(story, boot="one", seq=1))
+    story.at("0:35").do(lambda: deliver(story, boot="two", seq=1))
+    story.at("0:40").do(lambda: deliver(story, boot="one", seq=1))
+    story.expect("0:45").serving(OLD)
+    story.run()
+
+
+@not_yet("each intake remembers on its own what it heard, and asks the store only once")
+def test_flush_that_reaches_two_intakes_counts_once():
+    """A process that fails over repeats its flush to another server, where it is known already."""
+    story = Scenario(versions=(OLD,), engines=2)
+    story.at("0:00").promote(OLD)
+    story.at("0:30").do(lambda: deliver(story, boot="one", seq=1, engine=1))
+    story.at("0:35").do(lambda: deliver(story, boot="one", seq=2, engine=0))
+    story.at("0:40").do(lambda: deliver(story, boot="one", seq=2, engine=1))
+    story.expect("0:45").serving(OLD)
+    story.run()
+
+
+def deliver(story: Scenario, boot: str, seq: int, engine: int = 0) -> None:
+    """One flush of ten calls arrives at one intake."""
+    world, taker = story.world, story.world.engines[engine]
+    made_ms = 30_000 * seq  # the same flush has the same calls
+    row = wire.Row(story.prompt, OLD, world.now_ms - START_MS - made_ms, Window(ok=10))
+    batch = wire.Batch("walker", boot, seq, ENVIRONMENT, 1, rows=(row,))
+    world.truth.count((story.prompt, OLD), 10, 0)
+    receipt = taker.take(batch)
+    assert receipt is not None
+    for checker in world.checkers:
+        checker.taken(taker, batch, receipt, world.now_ms)
