@@ -158,6 +158,34 @@ def test_calls_from_before_the_switch_prove_nothing():
     assert "verify_requests" in verdict(verifying(since=10 * SECOND), seen)
 
 
+@pytest.mark.parametrize(
+    ("window", "closes"),
+    [
+        pytest.param(calls(ok=100, late_ok=41), True, id="59 of the clean calls came in time"),
+        pytest.param(calls(ok=100, late_ok=42), False, id="58 did"),
+        pytest.param(calls(ok=117, errors=2, late_ok=20), False, id="failures count, late or not"),
+    ],
+)
+def test_calls_reported_late_prove_nothing_good(window, closes):
+    """They may have been made before the switch (P6)."""
+    seen = observed(v1=window)
+    after, _ = settled(verifying(since=10 * SECOND), seen)
+    assert isinstance(after.phase, Steady) is closes
+
+
+def test_a_switch_that_came_late_is_proven_from_the_first_look_on():
+    """An engine that was held between decision and switch does not know when it switched."""
+    story = Story()
+    for _ in range(2):
+        story.sees(v2=BAD)
+    began_ms = story.state.phase.began_ms
+    story.sees(30 * SECOND, v1=calls(ok=1_000))
+    assert isinstance(story.state.phase, Verifying)
+    assert story.state.phase.began_ms == began_ms + 30 * SECOND
+    story.sees(5 * SECOND, v1=FINE)
+    assert isinstance(story.state.phase, Steady)
+
+
 def test_recovery_waits_for_every_live_process():
     """A process on the old generation blocks; after a minute it pages, once, by name."""
     story = Story(verifying(since=30 * SECOND, seen=False))

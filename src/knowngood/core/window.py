@@ -35,7 +35,7 @@ class Window:
     `errors` counts failed calls by kind, each unit at most once a bucket; `repeat` counts the
     further failures of the same unit in the same bucket, which no detector reads. `excluded` calls
     are no evidence at all. `units` is the number of distinct units, summed over buckets. `late_ok`
-    and `late_errors` are those of the calls that were made before the bucket they count in.
+    is how many of `ok` were made before the bucket that they count in.
     """
 
     ok: int = 0
@@ -51,7 +51,6 @@ class Window:
     scores: Mapping[str, Bins] = field(default_factory=dict)
     counters: Counts = field(default_factory=dict)
     late_ok: int = 0
-    late_errors: int = 0
 
     @property
     def error_count(self) -> int:
@@ -78,8 +77,7 @@ class Bucket:
 
 def total(windows: Iterable[Window]) -> Window:
     """The sum of all windows; `EMPTY` for none. Exact: integers only."""
-    ok = excluded = repeat = units = input_tokens = output_tokens = cost = 0
-    late_ok = late_errors = 0
+    ok = late_ok = excluded = repeat = units = input_tokens = output_tokens = cost = 0
     errors: dict[str, int] = {}
     latency: dict[int, int] = {}
     first_token: dict[int, int] = {}
@@ -94,7 +92,6 @@ def total(windows: Iterable[Window]) -> Window:
         output_tokens += window.output_tokens
         cost += window.cost_nano_usd
         late_ok += window.late_ok
-        late_errors += window.late_errors
         for kind, count in window.errors.items():
             errors[kind] = errors.get(kind, 0) + count
         for index, count in window.latency.items():
@@ -119,7 +116,6 @@ def total(windows: Iterable[Window]) -> Window:
         scores=scores,
         counters=counters,
         late_ok=late_ok,
-        late_errors=late_errors,
     )
 
 
@@ -201,7 +197,7 @@ def to_row(window: Window) -> dict[str, Any]:
     row: dict[str, Any] = {"ok": window.ok}
     if window.errors:
         row["errors"] = dict(window.errors)
-    for name in ("excluded", "repeat", "units", "late_ok", "late_errors"):
+    for name in ("excluded", "repeat", "units", "late_ok"):
         if value := getattr(window, name):
             row[name] = value
     for name in ("latency", "first_token"):
@@ -238,7 +234,6 @@ def from_row(row: Mapping[str, Any]) -> Window:
         scores={name: _bins(bins) for name, bins in row.get("scores", {}).items()},
         counters=row.get("counters", {}),
         late_ok=row.get("late_ok", 0),
-        late_errors=row.get("late_errors", 0),
     )
 
 

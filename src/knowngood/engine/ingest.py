@@ -206,7 +206,7 @@ class Ingest:
         at_ms = (now_ms - max(0, ago_ms)) // BUCKET_MS * BUCKET_MS
         if at_ms < open_ms:
             at_ms = max(open_ms, now_ms // BUCKET_MS * BUCKET_MS)
-            window = replace(window, late_ok=window.ok, late_errors=window.error_count)
+            window = replace(window, late_ok=window.ok)
         self._pending.setdefault((key, at_ms), []).append(window)
 
     def _declared_scores(self, window: Window, ignored: dict[str, int]) -> Window:

@@ -78,8 +78,9 @@ def _first_look(case: Case, phase: Verifying) -> Step:
 
 def _errors(case: Case, phase: Verifying) -> Seen:
     window = case.observed.evidence(phase.to_version).since(phase.began_ms)
-    # Calls that were made before they could be reported may be from before the switch.
-    bad = window.error_count - window.late_errors
+    # Calls that were reported late may be from before the switch: they prove nothing good, and a
+    # failure among them still speaks against recovery.
+    bad = window.error_count
     n = window.ok - window.late_ok + bad
     entry = case.state.entry(phase.to_version)
     before = entry.baseline if entry else None
