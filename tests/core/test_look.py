@@ -69,7 +69,8 @@ def seen_over(*at: int) -> Observed:
     [
         pytest.param(-2 * DAY, 3, id="long ago: the whole window"),
         pytest.param(-200 * SECOND, 2, id="inside the window: cut there"),
-        pytest.param(-1, 0, id="just now: nothing was seen yet"),
+        pytest.param(-1, 1, id="just now: the bucket that was open then"),
+        pytest.param(0, 0, id="now: nothing was seen yet"),
     ],
 )
 def test_the_window_is_cut_where_the_version_came_onto_the_route(routed, n):

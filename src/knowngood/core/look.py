@@ -14,6 +14,7 @@ from knowngood.core.model import (
     Verdict,
 )
 from knowngood.core.rules import AlertRule, PromptPolicy, Trigger
+from knowngood.core.window import BUCKET_MS
 
 
 def findings(
@@ -76,7 +77,8 @@ def frame(
     """What a trigger sees of a version: its window, cut where the version came onto the route."""
     entry = state.entry(version)
     routed_ms = entry.routed_ms if entry and entry.routed_ms is not None else 0
-    since_ms = max(observed.until_ms - window_ms, routed_ms)
+    # Its first calls are in the bucket that was open when it came.
+    since_ms = max(observed.until_ms - window_ms, routed_ms - routed_ms % BUCKET_MS)
     return Frame(
         version=version,
         since_ms=since_ms,

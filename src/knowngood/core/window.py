@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+BUCKET_MS = 1_000
 HISTOGRAM_SCALE = 6
 BUCKETS_PER_DOUBLING: int = 1 << HISTOGRAM_SCALE
 LATENCY_BASE: float = 2.0 ** (1 / BUCKETS_PER_DOUBLING)
@@ -72,7 +73,7 @@ class Bucket:
 
     at_ms: int
     window: Window
-    width_ms: int = 1000
+    width_ms: int = BUCKET_MS
 
 
 def total(windows: Iterable[Window]) -> Window:

@@ -12,10 +12,9 @@ from dataclasses import replace
 from knowngood import wire
 from knowngood.core.errors import BadRequest, KnowngoodError, StoreUnavailable, UnknownEnvironment
 from knowngood.core.model import ClientSeen, ScoreRange
-from knowngood.core.window import Bucket, Window, score_bin, total
+from knowngood.core.window import BUCKET_MS, Bucket, Window, score_bin, total
 from knowngood.ports import Store, VersionKey
 
-BUCKET_MS = 1_000
 # Reports are flushed each second and take a moment on the way: a bucket is final two seconds after
 # its end, and what comes later counts in the bucket that is still open.
 WATERMARK_MS = 2_000

@@ -37,8 +37,8 @@ from knowngood.core.model import (
 from knowngood.core.policy import PolicyFile
 from knowngood.core.rules import PromptPolicy
 from knowngood.core.steps import operator
-from knowngood.core.window import Window, quantile_ms, total
-from knowngood.engine.ingest import BUCKET_MS, WATERMARK_MS, Ingest
+from knowngood.core.window import BUCKET_MS, Window, quantile_ms, total
+from knowngood.engine.ingest import WATERMARK_MS, Ingest
 from knowngood.engine.loop import TICK_MS, Engine
 from knowngood.engine.reconcile import Look, look, new_reconciler
 from knowngood.sim.trace import SCORE as SCORE  # the command line's way to it

@@ -24,7 +24,7 @@ from knowngood.core.model import (
     State,
     Verifying,
 )
-from knowngood.core.window import Window
+from knowngood.core.window import BUCKET_MS, Window
 from knowngood.engine.ingest import closed_until_ms
 from knowngood.engine.observe import LIVE_MS, SILENT_MS
 from knowngood.engine.reconcile import Look, look
@@ -169,7 +169,9 @@ class Evidence(Checker):
         old = {arm.version for arm in before.route.arms} if before.route else set()
         for arm in after.route.arms if after.route else ():
             if arm.version not in old:
-                self.routed_ms[after.prompt, arm.version] = self.world.now_ms
+                # Its first calls are in the bucket that was open when it came.
+                open_ms = self.world.now_ms - self.world.now_ms % BUCKET_MS
+                self.routed_ms[after.prompt, arm.version] = open_ms
 
     def _recount(self, record: Record, before: State) -> None:
         found = [f for f in record.detail["findings"] if f["metric"] == "error_rate"]
