@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from knowngood.core.policy import parse, warnings
+from knowngood.core.policy import own_warnings, parse, warnings
 from tests.core.policies import trigger
 
 GRADUAL = (
@@ -126,3 +126,11 @@ def test_warning(file, path, words):
 def test_no_warning(file):
     """What is plainly meant is not questioned."""
     assert said(file) == []
+
+
+def test_nobody_is_warned_of_what_they_did_not_write():
+    """A server on the built-in policy starts without warnings; a file's own are told."""
+    assert own_warnings(parse({})) == []
+    mine = own_warnings(parse(defaults(triggers={"error_high": {"when": "error_rate > 5%"}})))
+    assert len(mine) == 1
+    assert "error_high" in mine[0]

@@ -36,7 +36,7 @@ from knowngood.core.policy_parse import (
 )
 from knowngood.core.policy_warnings import warnings
 
-__all__ = ["DEFAULT_POLICY", "Person", "PolicyFile", "parse", "warnings"]
+__all__ = ["DEFAULT_POLICY", "Person", "PolicyFile", "own_warnings", "parse", "warnings"]
 
 
 def parse(data: Mapping[str, Any]) -> PolicyFile:
@@ -138,3 +138,9 @@ def _person(name: str, data: Mapping[str, Any]) -> Person:
         pagerduty=data.get("pagerduty", ""),
         roles=tuple(data.get("roles", ())),
     )
+
+
+def own_warnings(file: PolicyFile) -> list[str]:
+    """The warnings that a file has on its own account: not what the default policy has as well."""
+    of_default = warnings(parse({}))
+    return [line for line in warnings(file) if line not in of_default]

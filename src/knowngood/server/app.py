@@ -12,7 +12,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from knowngood.adapters.catalog import notifiers
-from knowngood.core.policy import PolicyFile, warnings
+from knowngood.core.policy import PolicyFile, own_warnings
 from knowngood.engine.ingest import Ingest
 from knowngood.engine.loop import Engine
 from knowngood.engine.reconcile import new_reconciler
@@ -125,7 +125,7 @@ def run(settings: Settings) -> None:
     logs.configure()
     app = create_app(settings)
     policy: PolicyFile = app.state.runtime.desk.policy
-    for line in warnings(policy):
+    for line in own_warnings(policy):
         log.warning("policy", warning=line)
     log.info(
         "starting",

@@ -7,7 +7,7 @@ from typing import Any
 from knowngood.core.check import problems
 from knowngood.core.explain import duration
 from knowngood.core.model import FLEET, State
-from knowngood.core.policy import warnings
+from knowngood.core.policy import own_warnings
 from knowngood.server.desk import Desk
 from knowngood.server.read import stamp
 from knowngood.server.words import iso, many
@@ -125,7 +125,7 @@ def _clock(desk: Desk, now_ms: int) -> Check:
 
 
 def _policy(desk: Desk) -> Check:
-    lines = warnings(desk.policy)
+    lines = own_warnings(desk.policy)
     revision = desk.policy.revision[:12]
     if lines:
         return Check("policy", "warning", f"policy {revision} has warnings", lines[:SHOWN])
