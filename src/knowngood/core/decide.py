@@ -12,6 +12,7 @@ from knowngood.core.model import (
     Observed,
     Record,
     SetAutomation,
+    Standing,
     State,
     Steady,
     Verdict,
@@ -30,7 +31,10 @@ from knowngood.core.steps.verify import verify
 # The article's slowest allowed look is 30 s; ours is 5 s while anything happens (R6).
 BUSY_RECHECK_MS = 1_000
 ACTIVE_RECHECK_MS = 5_000
-IDLE_RECHECK_MS = 300_000
+# Reports and changes wake a prompt at once. An idle one is looked at for what time alone changes:
+# the end of a bake or of a hold soon, nothing else that would be known today.
+WATCHED_RECHECK_MS = 300_000
+IDLE_RECHECK_MS = 3_600_000
 
 
 def decide(state: State, observed: Observed, policy: PromptPolicy, now_ms: int) -> Decision:
@@ -102,4 +106,7 @@ def _recheck_ms(case: Case) -> int:
     if not isinstance(state.phase, Steady):
         return BUSY_RECHECK_MS
     seen = any(case.observed.evidence(arm.version).buckets for arm in route.arms)
-    return ACTIVE_RECHECK_MS if seen or state.incident or state.told else IDLE_RECHECK_MS
+    if seen or state.incident or state.told:
+        return ACTIVE_RECHECK_MS
+    baking = state.standing(case.suspect) is Standing.CANDIDATE
+    return WATCHED_RECHECK_MS if baking or state.automation else IDLE_RECHECK_MS
