@@ -165,5 +165,9 @@ JSON = st.recursive(
 def test_nonsense_is_refused_in_words(top, key, value, nested):
     """Whatever stands in a file, the answer is a policy or BadPolicy, never a crash."""
     file = {top: {key: value}} if nested else {top: value}
+    made = None
     with suppress(BadPolicy):
-        parse(file)
+        made = parse(file)
+    if made is not None:  # what is taken can be used, and means the same when it is read again
+        assert made.for_prompt("any").revision == made.revision
+        assert parse(made.data).canonical == made.canonical

@@ -123,10 +123,13 @@ def test_the_test_on_the_page_passes(pasted):
     pasted[names[0]]()
 
 
-def test_hooks_of_servers_that_fork_can_be_called(pasted):
-    """gunicorn hands over two arguments, Celery keywords."""
+def test_hooks_of_servers_that_fork_say_goodbye(pasted, monkeypatch):
+    """gunicorn hands over two arguments, Celery keywords; both close the client."""
+    closed = []
+    monkeypatch.setattr(pasted["client"], "close", lambda: closed.append("closed"))
     pasted["worker_exit"](None, None)
     pasted["say_goodbye"](sender=None, pid=1, exitcode=0)
+    assert closed == ["closed", "closed"]
 
 
 def test_the_page_names_every_figure_kind_and_reason():

@@ -1,10 +1,10 @@
 """The seeded nemesis: which faults a world has, when they strike, and where a process can die."""
 
 import random
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from knowngood.core.model import Change, ClientSeen, Outgoing, State
+from knowngood.core.model import Change, ClientSeen, State
 from knowngood.core.window import Bucket
 from knowngood.ports import (
     Delivered,
@@ -18,6 +18,7 @@ from knowngood.ports import (
     Store,
     VersionKey,
 )
+from knowngood.sim.passing import PassingOutbox, PassingSeries, PassingStates
 
 # How likely each fault is whenever it could strike (a flush, an apply, a beat of a second). A swarm
 # enables a random subset for each seed: some bugs only show where other faults are absent.
@@ -154,20 +155,13 @@ def sim_store(store: Store, gate: Gate) -> Store:
     )
 
 
-@dataclass(slots=True)
-class GatedStates:
+class GatedStates(PassingStates):
     """The control states as one engine reaches them."""
 
-    inner: States
-    gate: Gate
-
-    def get(self, environment: str, prompt: str) -> State:
-        """See ports.States."""
-        return self.inner.get(environment, prompt)
-
-    def all(self, environment: str | None = None) -> list[State]:
-        """See ports.States."""
-        return self.inner.all(environment)
+    def __init__(self, inner: States, gate: Gate) -> None:
+        """Behind `gate`."""
+        super().__init__(inner)
+        self.gate = gate
 
     def apply(self, changes: Sequence[Change], now_ms: int) -> list[State]:
         """See ports.States; may die, be held, or fail before or after the write."""
@@ -181,21 +175,14 @@ class GatedStates:
             raise Injected("the answer to an apply was lost")
         return after
 
-    def generation(self, environment: str) -> int:
-        """See ports.States."""
-        return self.inner.generation(environment)
 
-    def environments(self, add: str | None = None) -> list[str]:
-        """See ports.States."""
-        return self.inner.environments(add)
-
-
-@dataclass(slots=True)
-class GatedSeries:
+class GatedSeries(PassingSeries):
     """The observations as one engine reaches them."""
 
-    inner: Series
-    gate: Gate
+    def __init__(self, inner: Series, gate: Gate) -> None:
+        """Behind `gate`."""
+        super().__init__(inner)
+        self.gate = gate
 
     def append(
         self,
@@ -212,50 +199,19 @@ class GatedSeries:
         if self.gate.nemesis.strikes("lost_ack"):
             raise Injected("the answer to an append was lost")
 
-    def read(self, key: VersionKey, since_ms: int, until_ms: int) -> list[Bucket]:
-        """See ports.Series."""
-        return self.inner.read(key, since_ms, until_ms)
 
-    def touched(self, since_ms: int) -> list[tuple[VersionKey, int]]:
-        """See ports.Series."""
-        return self.inner.touched(since_ms)
-
-    def scores(self, calls: Iterable[str]) -> dict[tuple[str, str], int]:
-        """See ports.Series."""
-        return self.inner.scores(calls)
-
-    def compact(self, now_ms: int) -> int:
-        """See ports.Series."""
-        return self.inner.compact(now_ms)
-
-
-@dataclass(slots=True)
-class GatedOutbox:
+class GatedOutbox(PassingOutbox):
     """The outbox as one engine reaches it."""
 
-    inner: Outbox
-    gate: Gate
-
-    def due(self, now_ms: int, limit: int) -> list[Outgoing]:
-        """See ports.Outbox."""
-        return self.inner.due(now_ms, limit)
+    def __init__(self, inner: Outbox, gate: Gate) -> None:
+        """Behind `gate`."""
+        super().__init__(inner)
+        self.gate = gate
 
     def sent(self, message_id: int, receipt: str, now_ms: int) -> None:
         """See ports.Outbox; may die after the write."""
         self.inner.sent(message_id, receipt, now_ms)
         self.gate.passes("sent.after")
-
-    def retry(self, message_id: int, next_try_ms: int, error: str) -> None:
-        """See ports.Outbox."""
-        self.inner.retry(message_id, next_try_ms, error)
-
-    def gave_up(self, message_id: int, error: str, now_ms: int) -> None:
-        """See ports.Outbox."""
-        self.inner.gave_up(message_id, error, now_ms)
-
-    def waiting_count(self) -> int:
-        """See ports.Outbox."""
-        return self.inner.waiting_count()
 
 
 @dataclass(slots=True)

@@ -1,13 +1,14 @@
 """The shared store with witnesses: checkers see every apply, every refusal and every bucket."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from knowngood.core.errors import StaleState
 from knowngood.core.model import Change, ClientSeen, State
 from knowngood.core.window import Bucket
-from knowngood.ports import Series, States, Store, VersionKey
+from knowngood.ports import Series, Store, VersionKey
+from knowngood.sim.passing import PassingSeries, PassingStates
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,31 +60,21 @@ def watched(store: Store, witness: Witness) -> Store:
     )
 
 
-@dataclass(slots=True)
-class WatchedStates:
+class WatchedStates(PassingStates):
     """The control states; the witness sees what each apply did."""
 
-    store: Store
-    witness: Witness
-
-    @property
-    def _inner(self) -> States:
-        return self.store.states
-
-    def get(self, environment: str, prompt: str) -> State:
-        """See ports.States."""
-        return self._inner.get(environment, prompt)
-
-    def all(self, environment: str | None = None) -> list[State]:
-        """See ports.States."""
-        return self._inner.all(environment)
+    def __init__(self, store: Store, witness: Witness) -> None:
+        """Seen by `witness`."""
+        super().__init__(store.states)
+        self.store = store
+        self.witness = witness
 
     def apply(self, changes: Sequence[Change], now_ms: int) -> list[State]:
         """See ports.States."""
         environment = changes[0].environment
         before, generation, lines = self._picture(changes)
         try:
-            after = self._inner.apply(changes, now_ms)
+            after = self.inner.apply(changes, now_ms)
         except StaleState:
             untouched = (before, generation, lines) == self._picture(changes)
             self.witness.refused(Refused(tuple(changes), untouched))
@@ -94,33 +85,26 @@ class WatchedStates:
                 before,
                 tuple(after),
                 generation,
-                self._inner.generation(environment),
+                self.inner.generation(environment),
                 now_ms,
             )
         )
         return after
 
     def _picture(self, changes: Sequence[Change]) -> tuple[tuple[State, ...], int, int]:
-        states = tuple(self._inner.get(c.environment, c.prompt) for c in changes)
+        states = tuple(self.inner.get(c.environment, c.prompt) for c in changes)
         last = self.store.log.read(limit=1)
-        generation = self._inner.generation(changes[0].environment)
+        generation = self.inner.generation(changes[0].environment)
         return states, generation, last[0].id if last else 0
 
-    def generation(self, environment: str) -> int:
-        """See ports.States."""
-        return self._inner.generation(environment)
 
-    def environments(self, add: str | None = None) -> list[str]:
-        """See ports.States."""
-        return self._inner.environments(add)
-
-
-@dataclass(slots=True)
-class WatchedSeries:
+class WatchedSeries(PassingSeries):
     """The observations; the witness sees each bucket that is written."""
 
-    inner: Series
-    witness: Witness
+    def __init__(self, inner: Series, witness: Witness) -> None:
+        """Seen by `witness`."""
+        super().__init__(inner)
+        self.witness = witness
 
     def append(
         self,
@@ -134,19 +118,3 @@ class WatchedSeries:
             self.witness.stored(key, bucket)
         for client in heard:
             self.witness.heard(client.id, client.boot, client.seq)
-
-    def read(self, key: VersionKey, since_ms: int, until_ms: int) -> list[Bucket]:
-        """See ports.Series."""
-        return self.inner.read(key, since_ms, until_ms)
-
-    def touched(self, since_ms: int) -> list[tuple[VersionKey, int]]:
-        """See ports.Series."""
-        return self.inner.touched(since_ms)
-
-    def scores(self, calls: Iterable[str]) -> dict[tuple[str, str], int]:
-        """See ports.Series."""
-        return self.inner.scores(calls)
-
-    def compact(self, now_ms: int) -> int:
-        """See ports.Series."""
-        return self.inner.compact(now_ms)

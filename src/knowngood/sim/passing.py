@@ -1,0 +1,96 @@
+"""Ports that pass everything on, for wrappers that change one method of them."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from knowngood.core.model import Change, ClientSeen, Outgoing, State
+from knowngood.core.window import Bucket
+from knowngood.ports import Outbox, Series, States, VersionKey
+
+
+class PassingStates:
+    """The control states of another store. See ports.States."""
+
+    def __init__(self, inner: States) -> None:
+        """Pass on to `inner`."""
+        self.inner = inner
+
+    def get(self, environment: str, prompt: str) -> State:
+        """Pass on."""
+        return self.inner.get(environment, prompt)
+
+    def all(self, environment: str | None = None) -> list[State]:
+        """Pass on."""
+        return self.inner.all(environment)
+
+    def apply(self, changes: Sequence[Change], now_ms: int) -> list[State]:
+        """Pass on."""
+        return self.inner.apply(changes, now_ms)
+
+    def generation(self, environment: str) -> int:
+        """Pass on."""
+        return self.inner.generation(environment)
+
+    def environments(self, add: str | None = None) -> list[str]:
+        """Pass on."""
+        return self.inner.environments(add)
+
+
+class PassingSeries:
+    """The observations of another store. See ports.Series."""
+
+    def __init__(self, inner: Series) -> None:
+        """Pass on to `inner`."""
+        self.inner = inner
+
+    def append(
+        self,
+        rows: Sequence[tuple[VersionKey, Bucket]],
+        heard: Sequence[ClientSeen],
+        scored: Mapping[tuple[str, str], tuple[int, int]],
+    ) -> None:
+        """Pass on."""
+        self.inner.append(rows, heard, scored)
+
+    def read(self, key: VersionKey, since_ms: int, until_ms: int) -> list[Bucket]:
+        """Pass on."""
+        return self.inner.read(key, since_ms, until_ms)
+
+    def touched(self, since_ms: int) -> list[tuple[VersionKey, int]]:
+        """Pass on."""
+        return self.inner.touched(since_ms)
+
+    def scores(self, calls: Iterable[str]) -> dict[tuple[str, str], int]:
+        """Pass on."""
+        return self.inner.scores(calls)
+
+    def compact(self, now_ms: int) -> int:
+        """Pass on."""
+        return self.inner.compact(now_ms)
+
+
+class PassingOutbox:
+    """The outbox of another store. See ports.Outbox."""
+
+    def __init__(self, inner: Outbox) -> None:
+        """Pass on to `inner`."""
+        self.inner = inner
+
+    def due(self, now_ms: int, limit: int) -> list[Outgoing]:
+        """Pass on."""
+        return self.inner.due(now_ms, limit)
+
+    def sent(self, message_id: int, receipt: str, now_ms: int) -> None:
+        """Pass on."""
+        self.inner.sent(message_id, receipt, now_ms)
+
+    def retry(self, message_id: int, next_try_ms: int, error: str) -> None:
+        """Pass on."""
+        self.inner.retry(message_id, next_try_ms, error)
+
+    def gave_up(self, message_id: int, error: str, now_ms: int) -> None:
+        """Pass on."""
+        self.inner.gave_up(message_id, error, now_ms)
+
+    def waiting_count(self) -> int:
+        """Pass on."""
+        return self.inner.waiting_count()
