@@ -55,7 +55,6 @@ def test_old_calls_reported_late_do_not_verify():
     story.run()
 
 
-@not_yet("Ingest puts back what a write with a lost answer has written already")
 def test_write_with_a_lost_answer_counts_once():
     """When the store has written and the answer is lost, the evidence is not written again."""
     story = Scenario(versions=(OLD,))
@@ -65,7 +64,6 @@ def test_write_with_a_lost_answer_counts_once():
     story.run()
 
 
-@not_yet("an intake compares a flush with the client's last boot only")
 def test_flush_of_an_earlier_life_counts_once():
     """A flush that the network repeats after its process began again is still the same flush."""
     story = Scenario(versions=(OLD,))

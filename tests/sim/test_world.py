@@ -86,9 +86,9 @@ def test_worlds_differ():
 
 
 def test_worlds_live():
-    """A world that is all peace proves nothing: in a few seeds all that matters happens."""
+    """A world that is all peace proves nothing: in a hundred seeds all that matters happens."""
     missing = {"rollback.switched", "rollback.verified", "rollback.held", "blind"}
-    for seed in range(40):
+    for seed in range(100):  # the rarest is in the 47th today
         world = seeded_world(seed, 400)
         world.run()
         missing -= {line.kind for line in world.store.log.read(limit=100_000)}

@@ -28,6 +28,7 @@ MAX_PENDING_SCORES = 100_000
 MAX_REASONS = 100
 # Late scores are read again when a write ended meanwhile; three times in a row the store is ill.
 READS_MAX = 3
+BOOTS_KEPT = 4  # the network repeats a flush within seconds; no process begins anew that often
 MAX_CLIENTS = 100_000  # ten times the size at which one server is outgrown (promises.md, 6.7)
 
 
@@ -46,6 +47,7 @@ class Ingest:
         self._lock = threading.Lock()
         self._pending: dict[tuple[VersionKey, int], list[Window]] = {}
         self._heard: dict[str, ClientSeen] = {}
+        self._ended: dict[str, tuple[str, ...]] = {}  # each client's boots before its last one
         self._unsaved: set[str] = set()
         self._late: dict[tuple[str, str], tuple[int, int]] = {}
         self._writing: dict[tuple[str, str], tuple[int, int]] = {}  # late scores on their way
@@ -79,7 +81,7 @@ class Ingest:
                 if late and written != self._written_count:
                     continue  # what was being written may be in the store by now
                 accepted = 0
-                if _is_repeat(batch, self._heard.get(batch.client_id, last)):
+                if self._is_repeat(batch, self._heard.get(batch.client_id, last)):
                     _count(ignored, "duplicate or out of order")
                     self._hear_again(batch, now_ms)
                 else:
@@ -125,7 +127,8 @@ class Ingest:
             try:
                 self._store.series.append(rows, heard, late)
             except Exception:
-                self._put_back(rows, unsaved, late)
+                if not self._was_written(heard):
+                    self._put_back(rows, unsaved, late)
                 raise
             finally:
                 with self._lock:
@@ -138,6 +141,16 @@ class Ingest:
         self._reread.clear()
         self._names = None
         self._generations.clear()
+
+    def _was_written(self, heard: list[ClientSeen]) -> bool:
+        """Whether a write that failed arrived all the same, and only its answer was lost.
+
+        Rows and sequence numbers are one transaction, so one client's line tells of all.
+        """
+        try:
+            return bool(heard) and self._store.clients.client(heard[0].id) == heard[0]
+        except Exception:
+            return False  # a store that does not even answer has most likely not written either
 
     def _put_back(
         self,
@@ -155,12 +168,23 @@ class Ingest:
             self._unsaved |= unsaved
             self._late = {**late, **self._late}
 
+    def _is_repeat(self, batch: wire.Batch, last: ClientSeen | None) -> bool:
+        """Seen before, or older than what was seen: an earlier life of the process as well."""
+        if last is None or last.boot == batch.boot:
+            return last is not None and batch.seq <= last.seq
+        return batch.boot in self._ended.get(batch.client_id, ())
+
     def _hear(self, batch: wire.Batch, now_ms: int) -> None:
         # Put in anew each time, so that the first one is always who was silent for longest.
-        if self._heard.pop(batch.client_id, None) is None and len(self._heard) >= MAX_CLIENTS:
+        before = self._heard.pop(batch.client_id, None)
+        if before is None and len(self._heard) >= MAX_CLIENTS:
             oldest = next(iter(self._heard))
             del self._heard[oldest]
+            self._ended.pop(oldest, None)
             self._unsaved.discard(oldest)
+        if before is not None and before.boot != batch.boot:
+            ended = (*self._ended.get(batch.client_id, ()), before.boot)
+            self._ended[batch.client_id] = ended[-BOOTS_KEPT:]
         self._heard[batch.client_id] = ClientSeen(
             id=batch.client_id,
             environment=batch.environment,
@@ -205,7 +229,7 @@ class Ingest:
         at_ms = (now_ms - max(0, ago_ms)) // BUCKET_MS * BUCKET_MS
         if at_ms < open_ms:
             at_ms = max(open_ms, now_ms // BUCKET_MS * BUCKET_MS)
-            window = replace(window, late_ok=window.ok)
+            window = _marked_late(window)
         self._pending.setdefault((key, at_ms), []).append(window)
 
     def _declared_scores(self, window: Window, ignored: dict[str, int]) -> Window:
@@ -309,8 +333,8 @@ class Ingest:
         return generation
 
 
-def _is_repeat(batch: wire.Batch, last: ClientSeen | None) -> bool:
-    return last is not None and last.boot == batch.boot and batch.seq <= last.seq
+def _marked_late(window: Window) -> Window:
+    return replace(window, late_ok=window.ok)
 
 
 def _sum(windows: list[Window]) -> Window:

@@ -44,7 +44,7 @@ RATES: Mapping[str, float] = {
     "slow_hands": 0.50,  # a person thinks before they act on what they read
 }
 # Left out of a swarm until the product holds against them (tests/sim/test_known.py says why).
-WITHHELD: frozenset[str] = frozenset({"lost_ack", "failover", "same_name"})
+WITHHELD: frozenset[str] = frozenset({"failover"})
 SWARM = tuple(name for name in RATES if name not in WITHHELD)
 
 # Where an engine's process can die or be held: around each write and each message.

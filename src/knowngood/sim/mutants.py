@@ -137,7 +137,12 @@ def pages_not_deduped() -> list[Patch]:
 
 def repeats_counted() -> list[Patch]:
     """A flush that comes twice counts twice."""
-    return [(ingest, "_is_repeat", lambda *given: False)]
+    return [(ingest.Ingest, "_is_repeat", lambda *given: False)]
+
+
+def late_calls_prove() -> list[Patch]:
+    """What was reported late proves a recovery like what came in time."""
+    return [(ingest, "_marked_late", lambda window: window)]
 
 
 def notices_forgotten() -> list[Patch]:
@@ -192,6 +197,7 @@ MUTANTS = tuple(
         notices_forgotten,
         brakes_hold_people,
         old_buckets_count,
+        late_calls_prove,
     )
 )
 
