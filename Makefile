@@ -6,6 +6,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 SEEDS  ?= 4000
 SEED   ?= 587
+DAYS   ?= 2000
 
 BIN    := .venv/bin
 UV     := $(BIN)/uv
@@ -19,10 +20,10 @@ export UV_SYSTEM_CERTS ?= $(if $(wildcard /etc/ssl/certs/ca-certificates.crt),tr
 COMPILE := $(UV) pip compile pyproject.toml --all-extras --universal --generate-hashes \
 	--no-emit-index-url --no-header --quiet
 
-.PHONY: help setup demo test check quick sim sim-one bench docs lock clean
+.PHONY: help setup demo test check quick sim sim-one bench bench-detect docs lock clean
 
 help: ## List these targets
-	@grep -hE '^[a-z-]+:.*## ' Makefile | awk -F ':.*## ' '{ printf "  make %-8s %s\n", $$1, $$2 }'
+	@grep -hE '^[a-z-]+:.*## ' Makefile | awk -F ':.*## ' '{ printf "  make %-12s %s\n", $$1, $$2 }'
 
 setup: $(READY) ## Make the environment in .venv, nothing else
 
@@ -54,6 +55,9 @@ bench: $(READY) ## Measure against the peers
 	$(UV) pip sync --quiet --require-hashes --python .venv-bench/bin/python bench/requirements.lock
 	$(UV) pip install --quiet --no-deps --no-build-isolation --python .venv-bench/bin/python -e .
 	.venv-bench/bin/python bench/run.py
+
+bench-detect: $(READY) ## Measure false alarms and delays: DAYS=2000
+	$(BIN)/python -m bench.detect --days $(DAYS)
 
 docs: $(READY) ## Write the generated pages of the documentation
 	$(BIN)/python docs/generate.py

@@ -22,6 +22,26 @@ COLUMNS = "80"  # of the help texts, whatever terminal this runs in
 
 METHODS = ("get", "post", "put", "patch", "delete")
 
+# What a finding's `proof` holds; tests/docs/test_generated.py holds that it is all there is.
+PROOF = {
+    "alpha": "how often a healthy version may be found at fault; E of 1/alpha is proof",
+    "log_e": "the evidence, ln E",
+    "over": "whether the plain limit is passed in the window that decides",
+    "limit": "the share of calls that is judged: the policy's limit, or above it where that cannot "
+    "be told from health; none for a score",
+    "healthy": "the share of calls that a healthy version may show; none for a score",
+    "n": "calls in the window that decides; all labels so far for a score",
+    "bad": "of these, how many failed, were slow, or were counted",
+    "window_ms": "how long that window is; 0: since the beginning",
+    "over_since_ms": "since when the plain limit has been passed without a pause",
+    "log_e_relative": "the evidence that the candidate does worse than its control, ln E",
+    "separable": "`false`: the policy's own limit cannot be told from health "
+    "(THRESHOLD_NOT_SEPARABLE)",
+    "above": "of a latency: a call is slow above this bucket of the histogram; none for others",
+    "time_to_detect": "for some true shares, `rate`, about how long they would take to be found at "
+    "today's traffic, `after_ms`; without it: never",
+}
+
 
 def main() -> None:
     """Write every generated page, and name those that changed."""
@@ -116,10 +136,25 @@ def api_tables(spec: Mapping[str, Any]) -> str:
             if method in operations:
                 parts.append(_operation(method, path, operations[method]))
     parts.append("")
+    parts += _proof()
     for name, schema in sorted(spec.get("components", {}).get("schemas", {}).items()):
         if "properties" in schema:
             parts += _schema(name, schema)
     return "\n".join(parts)
+
+
+def _proof() -> list[str]:
+    """The table of what a finding rests on: answers have no schema to take it from."""
+    return [
+        "## The evidence of a finding\n",
+        "Each finding of `explain` and of the history has `proof_words` for people and `proof` for "
+        "programs; both are `null` where no evidence is collected. What they mean, says "
+        "[How it decides](../explanation/how-it-decides.md). Of `proof` a field that is as usual "
+        "is left out: `0`, none, or `separable: true`.\n",
+        "| field | meaning |\n| --- | --- |",
+        *(f"| `{name}` | {_cell(meaning)} |" for name, meaning in PROOF.items()),
+        "",
+    ]
 
 
 def _operation(method: str, path: str, operation: Mapping[str, Any]) -> str:

@@ -157,6 +157,24 @@ class Policies(Protocol):
         """The policy with this digest."""
 
 
+class Checkpoints(Protocol):
+    """Where the folds over observations stood a moment ago, so that a new engine can go on."""
+
+    def save(self, rows: Mapping[VersionKey, tuple[int, Mapping[str, Any]]]) -> None:
+        """Keep each version's newest fold: (the end of what it has read, in ms; its state).
+
+        One transaction; a fold replaces what was kept for its version. An older one never replaces
+        a newer one; of two that end at the same time the later write wins. A state is JSON data,
+        in which a float may also be infinite. Raises TypeError, with nothing kept, for others.
+        """
+
+    def load(self, key: VersionKey) -> tuple[int, Mapping[str, Any]] | None:
+        """What was saved last for the version. Floats come back to the last bit, infinities too."""
+
+    def forget(self, before_ms: int) -> int:
+        """Drop folds that ended before `before_ms`; how many went away."""
+
+
 @dataclass(frozen=True, slots=True)
 class Page:
     """A message as a notifier gets it."""
@@ -217,3 +235,4 @@ class Store:
     series: Series
     clients: Clients
     policies: Policies
+    checkpoints: Checkpoints

@@ -13,6 +13,7 @@ from rich.console import Console
 
 from knowngood.cli import output
 from tests.cli.world import URL
+from tests.server.history import change, without_evidence
 
 BOT = "support-bot"
 READS = [
@@ -212,14 +213,64 @@ def test_what_holds_a_rollback_is_never_denied(world):
     world.file("v1.txt", "hi")
     assert world.run("push", BOT, "v1", "v1.txt").exit_code == 0
     assert world.run("promote", BOT, "v1", "--because", "first").exit_code == 0
-    for _ in range(3):
-        world.calls(f"{BOT}:v1", "ok=50", "provider=50")
-        world.wait("2")
+    world.calls(f"{BOT}:v1", "ok=300", "provider=300", "for", "6", "s")
     shown = world.run("explain", BOT).stdout
     assert "no known-good version to go back to" in shown
     assert "Brakes\n  none; what holds the rollback stands above\n" in shown
     assert world.run("automation", "off", BOT, "--for", "2h", "--because", "x").exit_code == 0
     assert f"! {BOT}: automation is off by " in world.run("status").stdout
+
+
+def test_a_decision_is_made_again(routed, monkeypatch):
+    """Online and from the file: the API's own answer, exit 0; exit 1 when history was changed."""
+    assert routed.run("promote", BOT, "v2", "--because", "new").exit_code == 0
+    routed.calls(f"{BOT}:v2", "ok=50", "provider=50", "for", "5", "s")
+    history = routed.api.get(f"/api/audit?prompt={BOT}").json()["entries"]
+    entry_id = next(e["id"] for e in history if e["kind"] == "rollback.confirmed")
+    answer = routed.api.get(f"/api/audit/{entry_id}/replay").json()
+    assert answer["same"]
+    again = routed.run("audit", "replay", str(entry_id), "--json")
+    assert (again.exit_code, json.loads(again.stdout)) == (0, answer)
+    log = routed.api.app.state.runtime.store.log
+    routed.server_stops()
+    local = routed.run("audit", "replay", str(entry_id), "--db", "kg.db", "--json")
+    assert (local.exit_code, json.loads(local.stdout)) == (0, answer)
+    change(monkeypatch, log, entry_id, without_evidence)
+    for words in ([], ["--json"]):
+        changed = routed.run("audit", "replay", str(entry_id), "--db", "kg.db", *words)
+        assert changed.exit_code == 1
+    assert json.loads(changed.stdout)["same"] is False
+    shown = routed.run("audit", "replay", str(entry_id), "--db", "kg.db").stdout
+    assert "DIFFERENT from what was recorded" in shown
+    assert "recorded: rollback.confirmed" in shown
+
+
+def test_a_policy_is_checked_beside_what_is_seen(routed):
+    """Which limits healthy traffic passes by chance: by a server, and by its file."""
+    routed.calls(f"{BOT}:v1", "ok=1980", "provider=20", "for", "70", "s")
+    routed.file(
+        "strict.yaml", "policy: 1|defaults: {triggers: {error_critical: {when: error_rate > 1%}}}"
+    )
+    words = ["policy", "check", "strict.yaml"]
+    assert "THRESHOLD_NOT_SEPARABLE" not in routed.run(*words).stdout
+    line = f"THRESHOLD_NOT_SEPARABLE: production/{BOT} error_critical: errors of 1.0% are normal"
+    online = routed.run(*words, "--url", URL)
+    assert line in online.stdout, online.stdout + online.stderr
+    routed.server_stops()
+    assert routed.run(*words, "--db", "kg.db").stdout == online.stdout
+
+
+def test_only_an_entry_can_be_shown_or_replayed(routed):
+    """A word that is no verb, an id that is none, a line that nobody judged."""
+    for words, code, said in (
+        (["replays", "2"], 2, "expected `audit show 2`"),
+        (["replay", "x"], 2, "'x' is no id of an entry"),
+        (["replay", "1"], 1, "entry 1 (version.pushed) was not judged"),
+        (["replay", "999"], 1, "there is no entry 999"),
+    ):
+        result = routed.run("audit", *words)
+        assert (result.exit_code, result.stdout) == (code, "")
+        assert said in result.stderr
 
 
 def test_a_prompt_cannot_steer_the_terminal(world):

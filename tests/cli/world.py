@@ -93,10 +93,10 @@ class World:
         assert self._client
         return self._client
 
-    def server_starts(self):
-        """Start the server on kg.db."""
+    def server_starts(self, policy: str | None = None):
+        """Start the server on kg.db, with the default policy or that of a file."""
         # Under the operator's own address, so that the Host header is an allowed one.
-        server = create_app(Settings(db="kg.db"), self.clock, ticking=False)
+        server = create_app(Settings(db="kg.db", policy=policy), self.clock, ticking=False)
         self._client = TestClient(server, base_url=URL)
         self._client.__enter__()
         self._beat()
@@ -113,19 +113,20 @@ class World:
             self.clock.ms += 1000
             self._beat()
 
-    def calls(self, name: str, *counts: str):
-        """Four processes report calls of a version: `support-bot:v2.0.0 ok=88 provider=12`."""
+    def calls(self, name: str, *words: str):
+        """Four processes report calls of a version: `support-bot:v2.0.0 ok=88 prompt=12 for 4 s`.
+
+        They are spread evenly over the seconds; without a time all of them are made in one.
+        """
         self.wait("1")  # what began before the route moved is not counted
-        prompt, version = name.split(":")
-        said = {kind: int(n) for kind, n in (count.split("=") for count in counts)}
-        for number in range(CLIENTS):
-            shares = {kind: _share(n, number) for kind, n in said.items()}
-            ok = shares.pop("ok", 0)
-            row = {"prompt": prompt, "version": version, "ago_ms": 500, "ok": ok}
-            row["errors"] = {kind: n for kind, n in shares.items() if n}
-            row["latency"] = {str(LATENCY_BUCKET): ok + sum(shares.values())}
-            self._report(number, [row])
-        self.wait("3")  # until the second is closed
+        said, seconds = _spoken(words)
+        for second in range(seconds):
+            now = {kind: _share(n, second, seconds) for kind, n in said.items()}
+            for number in range(CLIENTS):
+                mine = {kind: _share(n, number, CLIENTS) for kind, n in now.items()}
+                self._report(number, [_row(name, mine)])
+            self.wait("1")
+        self.wait("2")  # until the last second is closed
 
     def file(self, name: str, *text: str):
         """Write a file; `|` is a line break."""
@@ -197,5 +198,30 @@ class World:
         return re.sub(r"\b[0-9a-f]{12,64}\b", "DIGEST", text).splitlines()
 
 
-def _share(n: int, number: int) -> int:
-    return n // CLIENTS + (number < n % CLIENTS)
+def _spoken(words: tuple[str, ...]) -> tuple[dict[str, int], int]:
+    """What was said of calls: how many of each outcome, and over how many seconds."""
+    counts, seconds = list(words), 1
+    if words[-3:-2] == ("for",):
+        assert words[-1] == "s", f"seconds, not {words[-1]}"
+        counts, seconds = counts[:-3], int(words[-2])
+    return {kind: int(n) for kind, n in (count.split("=") for count in counts)}, seconds
+
+
+def _row(name: str, outcomes: dict[str, int]) -> dict[str, object]:
+    """A process's report of the calls of one version, which all took as long."""
+    prompt, version = name.split(":")
+    errors = {kind: n for kind, n in outcomes.items() if n and kind != "ok"}
+    n = sum(outcomes.values())
+    return {
+        "prompt": prompt,
+        "version": version,
+        "ago_ms": 500,
+        "ok": outcomes.get("ok", 0),
+        "errors": errors,
+        "latency": {str(LATENCY_BUCKET): n} if n else {},
+    }
+
+
+def _share(n: int, number: int, of: int) -> int:
+    """The share of `n` that falls to one of so many, evenly."""
+    return n * (number + 1) // of - n * number // of

@@ -4,10 +4,12 @@ What a test reads must be there, or the test fails: so much here is `Any` on pur
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from knowngood.core.decide import decide
 from knowngood.core.evolve import evolve, moves_route
+from knowngood.core.look import evidence_since_ms, plan_for, split_at
 from knowngood.core.model import (
     FLEET,
     Action,
@@ -21,6 +23,7 @@ from knowngood.core.model import (
     Notify,
     Observed,
     Record,
+    Related,
     Route,
     Sibling,
     Standing,
@@ -29,7 +32,9 @@ from knowngood.core.model import (
 )
 from knowngood.core.policy import parse
 from knowngood.core.rules import PromptPolicy
-from knowngood.core.window import Bucket, Window, latency_bucket, total
+from knowngood.core.track import Plan, Track
+from knowngood.core.watch import watches
+from knowngood.core.window import EMPTY, Bucket, Window, from_row, latency_bucket, to_row
 
 SECOND, MINUTE, HOUR, DAY = 1_000, 60_000, 3_600_000, 86_400_000
 NOW = 1_800_000_000_000
@@ -135,27 +140,122 @@ ALL_SILENT = Census(silent=("web-1", "web-2"))
 NOBODY = Census()
 
 
+SPREAD_MS = 50 * SECOND
+
+
+def spread(window: Window, until_ms: int, over_ms: int = SPREAD_MS) -> tuple[Bucket, ...]:
+    """The window's calls as they come in: a bucket a second, evenly, and none without a call."""
+    count = max(1, over_ms // SECOND)
+    begins_ms = until_ms - count * SECOND
+    row = to_row(window)
+    buckets = (Bucket(begins_ms + i * SECOND, from_row(_part(row, i, count))) for i in range(count))
+    return tuple(b for b in buckets if b.window != EMPTY)
+
+
+def _part(data: Any, i: int, count: int) -> Any:
+    """The i-th of `count` parts of every number in a window's row; all parts add up to it."""
+    match data:
+        case int():
+            return data * (i + 1) // count - data * i // count
+        case list():
+            return [_part(item, i, count) for item in data]
+    parts = {name: _part(item, i, count) for name, item in data.items()}
+    return {name: part for name, part in parts.items() if part}
+
+
 def observed(
     until: Any = NOW,
     *,
+    over: Any = SPREAD_MS,
     at: Any = None,
     census: Any = ALL_HERE,
-    siblings: Any = (),
     fleet: Any = None,
-    lifetime: Any = None,
     provider: Any = "acme",
+    siblings: Any = (),
+    related: Any = (),
+    unrelated_clear: Any = (),
     **versions: Window,
 ) -> Observed:
-    """What each version's calls were, all in the bucket `at` (default: the last closed one)."""
-    at_ms = until - SECOND if at is None else at
+    """What each version's calls were, spread over the last `over` ms or all in the bucket `at`.
+
+    It says nothing of detectors: `read` works out what they show, for it takes a state to know what
+    they are held against.
+    """
     evidence = {
-        version: Evidence((Bucket(at_ms, window),), (lifetime or {}).get(version, window))
+        version: Evidence(spread(window, until, over) if at is None else (Bucket(at, window),))
         for version, window in versions.items()
     }
-    for version, sum_ in (lifetime or {}).items():
-        evidence.setdefault(version, Evidence((), sum_))
-    fleet = fleet or State("production", FLEET)
-    return Observed(until, evidence, census, fleet, siblings, provider)
+    return Observed(
+        until_ms=until,
+        versions=evidence,
+        census=census,
+        fleet=fleet or State("production", FLEET),
+        siblings=siblings,
+        provider=provider,
+        related=related,
+        unrelated_clear=unrelated_clear,
+    )
+
+
+class Detectors:
+    """The detectors of the versions on one route, kept up as the engine keeps them."""
+
+    def __init__(self, rules: PromptPolicy) -> None:
+        """None yet; they watch what these rules ask for."""
+        self.rules, self.watches = rules, watches(rules)
+        self.tracks: dict[str, Track] = {}
+        self.plans: dict[str, Plan] = {}
+
+    def read(self, where: State, seen: Observed) -> Observed:
+        """What was seen, with what the detectors of the versions on the route show of it."""
+        if where.route is None:
+            return seen
+        versions = dict(seen.versions)
+        for arm in where.route.arms:
+            track = self._track(where, arm.version, seen.until_ms)
+            self._fold(where, arm.version, track, seen)
+            reading = track.read(self.rules.window_ms, seen.until_ms)
+            buckets = seen.evidence(arm.version).buckets
+            versions[arm.version] = Evidence(buckets, track.lifetime, reading)
+        return replace(seen, versions=versions)
+
+    def _track(self, where: State, version: str, until_ms: int) -> Track:
+        begins_ms = evidence_since_ms(where, version)
+        plan = plan_for(where, version, self.rules, self.watches)
+        track = self.tracks.get(version)
+        if track is None or track.since_ms != begins_ms:
+            track = self.tracks[version] = Track(begins_ms)
+            track.until_ms = max(begins_ms, until_ms - DAY)
+            self.plans.pop(version, None)
+        if self.plans.get(version) != plan:
+            track.plan(plan)
+            self.plans[version] = plan
+        return track
+
+    def _fold(self, where: State, version: str, track: Track, seen: Observed) -> None:
+        control = self.plans[version].control
+        own, theirs = _new(seen, version, track), _new(seen, control, track)
+        for at_ms in sorted(own.keys() | theirs.keys()):
+            mine, other = own.get(at_ms, EMPTY), theirs.get(at_ms, EMPTY)
+            track.add(at_ms, SECOND, mine, other, split_at(where, at_ms))
+
+
+def _new(seen: Observed, version: str, track: Track) -> dict[int, Window]:
+    """The buckets that the track has not seen yet and that are final."""
+    buckets = seen.evidence(version).buckets
+    return {b.at_ms: b.window for b in buckets if track.until_ms <= b.at_ms < seen.until_ms}
+
+
+def read(where: State, seen: Observed, rules: PromptPolicy = DEFAULT) -> Observed:
+    """What was seen, with what the detectors of the versions on the route show of it."""
+    return Detectors(rules).read(where, seen)
+
+
+def decided(
+    where: State, seen: Observed, rules: PromptPolicy = DEFAULT, now_ms: int = NOW
+) -> Decision:
+    """What is decided on what was seen."""
+    return decide(where, read(where, seen, rules), rules, now_ms)
 
 
 def changed(before: State, actions: tuple[Action, ...], now_ms: int, actor: str = "ann") -> Any:
@@ -171,20 +271,26 @@ def after(before: State, decision: Decision, now_ms: int) -> Any:
 
 
 MAX_ROUNDS = 4  # what one tick of the reconciler allows
+SECONDS_MAX = 60  # that a story waits for something to happen
 
 
 def settled(
-    before: State, seen: Observed, rules: PromptPolicy = DEFAULT, now_ms: int = NOW
+    before: State,
+    seen: Observed,
+    rules: PromptPolicy = DEFAULT,
+    now_ms: int = NOW,
+    detectors: Detectors | None = None,
 ) -> tuple[Any, list[Any]]:
     """Decide and apply until nothing more is wanted, as one tick does; all that was done."""
     done: list[Any] = []
+    detectors = detectors or Detectors(rules)
     for _ in range(MAX_ROUNDS):
-        decision = decide(before, seen, rules, now_ms)
+        decision = decide(before, detectors.read(before, seen), rules, now_ms)
         if not decision.actions:
             return before, done
         done += decision.actions
         before = after(before, decision, now_ms)
-    final = decide(before, seen, rules, now_ms)
+    final = decide(before, detectors.read(before, seen), rules, now_ms)
     assert not final.actions, f"not a fixpoint after {MAX_ROUNDS} rounds: {final.actions}"
     return before, done
 
@@ -215,10 +321,13 @@ class Story:
         """It begins at NOW."""
         self.state: Any = start or state()
         self.policy = rules
+        self.detectors = Detectors(rules)
         self.now_ms = NOW
         self.done: list[Any] = []
         self.census = ALL_HERE
         self.siblings: tuple[Sibling, ...] = ()
+        self.related: tuple[Related, ...] = ()
+        self.unrelated_clear: tuple[str, ...] = ()
         self.fleet: State | None = None
         self.buckets: dict[str, list[Bucket]] = {}
 
@@ -228,18 +337,40 @@ class Story:
         for version, window in versions.items():
             line = self.buckets.setdefault(version, [])
             line.append(Bucket(self.now_ms - SECOND, window))
-        self.state, done = settled(self.state, self.observed(), self.policy, self.now_ms)
+        self.state, done = settled(
+            self.state, self.seen(), self.policy, self.now_ms, self.detectors
+        )
         self.done += done
         return done
 
-    def observed(self) -> Observed:
+    def goes_on(self, seconds: int, **versions: Window) -> list[Any]:
+        """So many seconds, each with these calls; what was done in them."""
+        return [action for _ in range(seconds) for action in self.sees(**versions)]
+
+    def until(self, kind: str, **versions: Window) -> list[Any]:
+        """Each second these calls, until a line of this kind is written; what that look did."""
+        for _ in range(SECONDS_MAX):
+            done = self.sees(**versions)
+            if kind in kinds(done):
+                return done
+        raise AssertionError(f"no {kind} in {SECONDS_MAX} s, only {kinds(self.done)}")
+
+    def seen(self) -> Observed:
         """Everything that was reported until now."""
-        versions = {
-            version: Evidence(tuple(line), total(b.window for b in line))
-            for version, line in self.buckets.items()
-        }
-        fleet = self.fleet or State("production", FLEET)
-        return Observed(self.now_ms, versions, self.census, fleet, self.siblings, "acme")
+        return Observed(
+            until_ms=self.now_ms,
+            versions={version: Evidence(tuple(line)) for version, line in self.buckets.items()},
+            census=self.census,
+            fleet=self.fleet or State("production", FLEET),
+            siblings=self.siblings,
+            provider="acme",
+            related=self.related,
+            unrelated_clear=self.unrelated_clear,
+        )
+
+    def observed(self) -> Observed:
+        """Everything that was reported until now, and what the detectors show of it."""
+        return self.detectors.read(self.state, self.seen())
 
     def decision(self) -> Decision:
         """What would be decided now."""
@@ -261,6 +392,7 @@ class Story:
         return {wait.kind for wait in self.decision().waiting_on}
 
 
-BAD = calls(ok=80, errors=20)  # 20 % errors
-FAIR = calls(ok=97, errors=3)  # 3 %: on-call is asked
+# What one second may bring.
+BAD = calls(ok=80, errors=20)  # 20 % errors: found in the fourth second
+FAIR = calls(ok=97, errors=3)  # 3 %: on-call is asked within seconds
 FINE = calls(ok=100)

@@ -5,27 +5,40 @@ from dataclasses import replace
 import pytest
 
 from knowngood.core.look import (
+    CASCADE,
+    WORSE_THAN_CONTROL,
     age_ms,
     alert_rules,
+    evidence_since_ms,
     findings,
     frame,
     is_blind,
+    is_elevated,
+    is_well,
     newest_good,
     overall,
+    plan_for,
+    split_at,
 )
 from knowngood.core.model import (
+    Arm,
     Census,
     Comparison,
     Evidence,
     Finding,
     Observed,
+    Related,
     Response,
+    Route,
     Severity,
+    ShareStep,
     State,
     Verdict,
     Wait,
 )
-from knowngood.core.window import Bucket
+from knowngood.core.track import Split
+from knowngood.core.watch import watches
+from knowngood.core.window import EMPTY, Bucket
 from tests.core.build import (
     ALL_HERE,
     ALL_SILENT,
@@ -42,6 +55,7 @@ from tests.core.build import (
     entry,
     observed,
     policy,
+    read,
     state,
 )
 
@@ -218,6 +232,7 @@ def test_the_newest_good_version(ledger, newest):
         pytest.param((), None, id="nothing judges"),
         pytest.param(("clear", "unsure"), "unsure", id="evidence that will come"),
         pytest.param(("clear", "no labels", "no baseline"), "clear", id="out of reach"),
+        pytest.param(("clear", "not separable"), "clear", id="no traffic could make it sure"),
         pytest.param(("no labels", "no baseline"), "unsure", id="nothing else"),
         pytest.param(("clear", "blind"), "blind", id="blind"),
         pytest.param(("blind", "breach", "unsure"), "breach", id="breach"),
@@ -229,6 +244,7 @@ def test_the_word_on_a_prompt_as_a_whole(verdicts, whole_word):
         "unsure": (Wait("requests", 20, 3),),
         "no labels": (Wait("labels", 50, 0),),
         "no baseline": (Wait("baseline"),),
+        "not separable": (Wait("not_separable"),),
     }
     found = [
         replace(
@@ -239,3 +255,145 @@ def test_the_word_on_a_prompt_as_a_whole(verdicts, whole_word):
         for word in verdicts
     ]
     assert overall(found) == whole_word
+
+
+# --- What the detectors are held against, and from when
+
+
+@pytest.mark.parametrize(
+    ("routed_ms", "fresh_ms", "since_ms"),
+    [
+        pytest.param(5_000, None, 5_000, id="from its deploy"),
+        pytest.param(5_400, None, 5_000, id="from the bucket that was open then"),
+        pytest.param(5_400, 9_000, 9_000, id="from the end of its last alarm"),
+        pytest.param(5_400, 9_001, 10_000, id="not from the bucket in which the alarm ended"),
+        pytest.param(5_400, 4_000, 5_000, id="an alarm of an earlier time on the route"),
+        pytest.param(None, None, 0, id="never routed"),
+    ],
+)
+def test_where_evidence_begins(routed_ms, fresh_ms, since_ms):
+    """At the deploy, or where an alarm ended: what was said before is no part of the next proof."""
+    line = replace(entry("v2", "candidate"), routed_ms=routed_ms, fresh_ms=fresh_ms)
+    assert evidence_since_ms(state("v2", line), "v2") == since_ms
+    assert evidence_since_ms(state("v2", line), "v9") == 0
+
+
+STEPS = (ShareStep(100, 100), ShareStep(200, 500), ShareStep(300, 2_500))
+
+
+@pytest.mark.parametrize(
+    ("steps", "at_ms", "split"),
+    [
+        pytest.param(STEPS, 300, Split(2_500, 300), id="now"),
+        pytest.param(STEPS, 299, Split(500, 200), id="the stage before"),
+        pytest.param(STEPS, 200, Split(500, 200), id="from its first moment"),
+        pytest.param(STEPS, 50, Split(100, 100), id="before it came: as when it came"),
+        pytest.param((), 999, Split(2_500, 300), id="a route that remembers no steps"),
+    ],
+)
+def test_the_share_at_a_moment(steps, at_ms, split):
+    """Each second is judged by the share that the candidate had in it, so no stage resets it."""
+    arms = (Arm("v1", 7_500), Arm("v2", 2_500))
+    where = replace(state(), route=Route(arms, "salt", 5, 300, steps))
+    assert split_at(where, at_ms) == split
+    assert split_at(state(), at_ms) is None
+
+
+@pytest.mark.parametrize(
+    ("version", "trial", "sources", "control", "source"),
+    [
+        pytest.param("v2", TRIAL, None, "v1", "previous good v1", id="on trial"),
+        pytest.param("v1", TRIAL, None, "", "previous good v0", id="the control itself"),
+        pytest.param("v2", None, None, "", "previous good v1", id="alone"),
+        pytest.param("v2", TRIAL, ["control"], "v1", "", id="the control only"),
+        pytest.param("v2", TRIAL, ["previous_good"], "v1", "previous good v1", id="a day only"),
+    ],
+)
+def test_what_a_version_is_held_against(version, trial, sources, control, source):
+    """The other arm if it is on trial, and the newest good day if the policy wants one."""
+    rules = policy(**({"baseline": {"from": sources}} if sources else {}))
+    where = state("v1" if trial else "v2", V0, BASED, entry("v2", "candidate"), trial=trial)
+    plan = plan_for(where, version, rules, watches(rules))
+    assert (plan.control, plan.source) == (control, source)
+    assert plan.day == (HEALTHY_DAY if source else None)
+
+
+# --- Two findings that are always there
+
+MILD, WELL = calls(ok=2_910, errors=90), calls(ok=3_000)  # 3 % errors
+SEEN = (Related("faq", NOW),)
+YOUNG = state(since=-HOUR)
+OLD = state("v2", BASED, entry("v2", "candidate", -2 * DAY), since=-2 * DAY)
+
+
+@pytest.mark.parametrize(
+    ("where", "related", "others_clear", "window", "response"),
+    [
+        pytest.param(YOUNG, SEEN, ("hr",), MILD, "rollback", id="changed today"),
+        pytest.param(OLD, SEEN, ("hr",), MILD, "ask", id="changed longer ago than a day"),
+        pytest.param(YOUNG, (), ("hr",), MILD, None, id="no related prompt fails"),
+        pytest.param(YOUNG, SEEN, (), MILD, None, id="nothing is known of the provider's others"),
+        pytest.param(YOUNG, SEEN, ("hr",), WELL, None, id="it does not fail itself"),
+        pytest.param(YOUNG, SEEN, ("hr",), EMPTY, None, id="it is idle"),
+        pytest.param(
+            YOUNG, (Related("faq", NOW - 5 * MINUTE),), ("hr",), MILD, "rollback", id="5 min ago"
+        ),
+        pytest.param(
+            YOUNG, (Related("faq", NOW - 5 * MINUTE - 1),), ("hr",), MILD, None, id="long before"
+        ),
+        pytest.param(
+            YOUNG, SEEN, ("hr",), calls(ok=291, errors=9), None, id="above 2 %, E below 100"
+        ),
+    ],
+)
+def test_a_cascade(where, related, others_clear, window, response):
+    """Related prompts above 2 % within five minutes, and their provider serves another well."""
+    seen = observed(v2=window, related=related, unrelated_clear=others_clear)
+    found = [f for f in findings(where, read(where, seen), DEFAULT, NOW) if f.trigger == CASCADE]
+    assert [f.response.value for f in found] == ([response] if response else [])
+    assert all(f.severity is Severity.CRITICAL and f.verdict is Verdict.BREACH for f in found)
+
+
+@pytest.mark.parametrize(
+    ("share_bp", "own", "theirs", "worse"),
+    [
+        pytest.param(5_000, MILD, WELL, True, id="3 % beside 0 %"),
+        pytest.param(5_000, MILD, MILD, False, id="3 % in both"),
+        pytest.param(5_000, WELL, MILD, False, id="it does better"),
+        pytest.param(5_000, calls(ok=2_950, errors=50), WELL, False, id="1.7 %: worse, not harm"),
+        pytest.param(5_000, MILD, EMPTY, False, id="nobody calls the control"),
+        pytest.param(9_500, MILD, WELL, False, id="a twentieth of the calls proves little"),
+    ],
+)
+def test_worse_than_the_control(share_bp, own, theirs, worse):
+    """A candidate above 2 % that provably does worse than the other arm is worth a question."""
+    trial = state("v1", BASED, entry("v2", "candidate", -HOUR), trial=("v2", share_bp), since=-HOUR)
+    share = share_bp / 10_000
+    part = calls(
+        ok=round(theirs.ok * (1 - share) / share),
+        errors=round(theirs.error_count * (1 - share) / share),
+    )
+    seen = read(trial, observed(v2=own, v1=part))
+    found = [f for f in findings(trial, seen, DEFAULT, NOW) if f.trigger == WORSE_THAN_CONTROL]
+    assert bool(found) is worse
+    assert all((f.response, f.version) == (Response.ASK, "v2") for f in found)
+
+
+@pytest.mark.parametrize(
+    ("window", "ago", "elevated", "well"),
+    [
+        pytest.param(EMPTY, 0, False, False, id="no call"),
+        pytest.param(calls(ok=19), 0, False, False, id="19 calls"),
+        pytest.param(calls(ok=20), 0, False, True, id="20 clean calls"),
+        pytest.param(MILD, 0, True, False, id="3 % of many"),
+        pytest.param(calls(ok=97, errors=3), 0, False, False, id="3 % of few: not well either"),
+        pytest.param(WELL, 10 * MINUTE, False, False, id="it was well, ten minutes ago"),
+    ],
+)
+def test_how_a_prompt_is_for_the_others(window, ago, elevated, well):
+    """Above 2 % with E of 100, or seen to be within it lately; between the two nobody knows."""
+    where = state(since=-HOUR)
+    seen = read(where, replace(observed(NOW - ago, v2=window), until_ms=NOW))
+    reading = seen.evidence("v2").reading
+    assert is_elevated(reading, DEFAULT) is elevated
+    assert is_well(reading, DEFAULT) is well

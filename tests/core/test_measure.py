@@ -1,12 +1,8 @@
 """What a metric's name means, and how much its number rests on."""
 
-import math
-
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from knowngood.core.measure import Measure, measure, proves_below, upper_rate
+from knowngood.core.measure import Measure, measure
 from knowngood.core.model import ScoreRange
 from knowngood.core.window import EMPTY, Window
 from tests.core.build import calls, labels, latencies
@@ -69,59 +65,3 @@ def test_quantiles_come_with_rank_bounds(metric, ms):
 def test_labels_that_agree_still_carry_the_rounding():
     """The standard error is never zero: bins are 1 % wide."""
     assert read("quality", calls(scores=labels(0.5, times=100))).se == pytest.approx(0.0005)
-
-
-@pytest.mark.parametrize(
-    ("bad", "n", "limit", "proven"),
-    [
-        pytest.param(0, 59, 0.05, True, id="0 of 59 proves below 5 %"),
-        pytest.param(0, 58, 0.05, False, id="0 of 58 does not"),
-        pytest.param(0, 149, 0.02, True, id="0 of 149 proves below 2 %"),
-        pytest.param(0, 148, 0.02, False, id="0 of 148 does not"),
-        pytest.param(0, 299, 0.01, True, id="0 of 299 proves below 1 %"),
-        pytest.param(0, 298, 0.01, False, id="0 of 298 does not"),
-        pytest.param(1, 93, 0.05, True, id="1 of 93 proves below 5 %"),
-        pytest.param(1, 92, 0.05, False, id="1 of 92 does not"),
-        pytest.param(0, 0, 0.05, False, id="nothing proves nothing"),
-        pytest.param(5, 5, 0.05, False, id="all failed"),
-        pytest.param(0, 10_000, 0.0, False, id="nothing is below zero"),
-        pytest.param(3, 100, 1.0, True, id="a call went well, so not all fail"),
-        pytest.param(100, 100, 1.0, False, id="all may fail"),
-    ],
-)
-def test_proof_of_safety_is_the_exact_binomial_test(bad, n, limit, proven):
-    """P(at most so many failures | the limit) <= 5 %, to the request."""
-    assert proves_below(bad, n, limit) is proven
-
-
-@given(st.integers(0, 400), st.integers(1, 400), st.floats(0.001, 0.5))
-@settings(max_examples=100)
-def test_the_proof_agrees_with_the_sum_of_all_terms(bad, n, limit):
-    """It is the plain sum of binomial terms, for any numbers."""
-    bad = min(bad, n)
-    tail = math.fsum(math.comb(n, k) * limit**k * (1 - limit) ** (n - k) for k in range(bad + 1))
-    if abs(tail - 0.05) > 1e-6:
-        assert proves_below(bad, n, limit) is (tail <= 0.05)
-
-
-def test_the_proof_is_quick_for_a_large_service(monkeypatch):
-    """A look at ten million calls adds up thousands of terms, not half a million."""
-    exp, terms = math.exp, []
-
-    def counted(x: float) -> float:
-        terms.append(x)
-        return exp(x)
-
-    monkeypatch.setattr(math, "exp", counted)
-    assert proves_below(498_000, 10_000_000, 0.05)
-    assert not proves_below(500_001, 10_000_000, 0.05)
-    assert len(terms) < 10_000
-
-
-@pytest.mark.parametrize(
-    ("bad", "n", "upper"),
-    [(0, 0, 1.0), (0, 1000, 0.0027), (10, 1000, 0.0166), (1000, 1000, 1.0)],
-)
-def test_the_upper_limit_is_wilsons(bad, n, upper):
-    """One-sided 95 %, and 1 when nothing is known."""
-    assert upper_rate(bad, n) == pytest.approx(upper, abs=1e-4)

@@ -67,7 +67,7 @@ SECTIONS = [
 ]  # fmt: skip
 TRIGGER_KEYS = [
     "when", "severity", "action", "who", "limit", "window", "method", "kinds", "for", "then",
-    "on_timeout", "evidence", "min_requests", "dry_run",
+    "on_timeout", "evidence", "min_requests", "min_labels", "dry_run",
 ]  # fmt: skip
 UNITS = ["ms", "s", "m", "h", "d"]
 
@@ -101,9 +101,26 @@ def defaults(**sections: Any) -> dict[str, Any]:
          ["escalate", "rollback"], "did you mean rollback?"),
         (trigger(evidence="some"), "defaults.triggers.mine.evidence: unknown evidence 'some'",
          ["auto", "none"], ""),
-        (trigger(evidence={"alpha": 0.01, "q0": 0.01}),
-         "defaults.triggers.mine.evidence: alpha and q0 of one's own come with a later version",
-         ["auto", "none"], "say auto"),
+        (trigger(evidence={}), "defaults.triggers.mine.evidence: it names neither alpha nor q0",
+         ["alpha", "q0"], "say auto"),
+        (trigger(evidence={"alfa": 0.01}),
+         "defaults.triggers.mine.evidence.alfa: unknown key 'alfa'", ["alpha", "q0"],
+         "did you mean alpha?"),
+        (trigger(evidence={"alpha": 0}),
+         "defaults.triggers.mine.evidence.alpha: 0 is not a level between 0 and 0.5", [],
+         "once in 2,000 days"),
+        (trigger(evidence={"alpha": "1%"}),
+         "defaults.triggers.mine.evidence.alpha: '1%' is not a level between 0 and 0.5", [], ""),
+        (trigger(evidence={"alpha": 0.6}),
+         "defaults.triggers.mine.evidence.alpha: 0.6 is not a level between 0 and 0.5", [], ""),
+        (trigger(evidence={"q0": "100%"}),
+         "defaults.triggers.mine.evidence.q0: '100%' is not between 0% and 100%", [], ""),
+        (trigger(evidence={"q0": "4%"}),
+         "defaults.triggers.mine.evidence.q0: 4% is not below the limit, error_rate > 4%", [],
+         "leave it out"),
+        (trigger(when="latency_p99 > 2s", evidence={"q0": "1%"}),
+         "defaults.triggers.mine.evidence.q0: only a limit on a share of calls has a q0",
+         ["error_rate >", "refusal_rate >", "counter.NAME >"], ""),
         (trigger(limit="5 parsecs"),
          "defaults.triggers.mine.limit: '5 parsecs' has the unknown unit 'parsecs'", UNITS, ""),
         (trigger(limit=5), "defaults.triggers.mine.limit: 5 is not a duration", UNITS, "90s"),
@@ -193,6 +210,7 @@ def test_refused_stages(section, stages, words):
         ({"action": "rollback", "on_timeout": "rollback"}, "on_timeout", "only a question"),
         ({"when": "latency_p99 > 2s", "kinds": ["prompt"]}, "kinds", "only error_rate has kinds"),
         ({"min_requests": 30}, "min_requests", "say evidence: none"),
+        ({"min_labels": 30}, "min_labels", "only a score that is judged by evidence has labels"),
         ({"who": "system"}, "who", "the system cannot answer a question"),
     ],
 )

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from knowngood.core.decide import decide
 from knowngood.core.model import (
+    Observed,
     Outcome,
     Severity,
     Standing,
@@ -19,7 +19,6 @@ from tests.core.build import (
     ALL_SILENT,
     BAD,
     DAY,
-    DEFAULT,
     FAIR,
     FINE,
     HEALTHY_DAY,
@@ -29,6 +28,7 @@ from tests.core.build import (
     SECOND,
     Story,
     calls,
+    decided,
     entry,
     kinds,
     moves,
@@ -39,9 +39,9 @@ from tests.core.build import (
 )
 
 
-def breached(story: Story, times: int = 3) -> None:
-    for _ in range(times):
-        story.sees(v1=BAD)
+def breached(story: Story, seconds: int = 8) -> None:
+    """The target goes on failing."""
+    story.goes_on(seconds, v1=BAD)
 
 
 def verifying(
@@ -62,16 +62,25 @@ def verifying(
         "v1", entry("v1", "good", -since, HEALTHY_DAY), entry("v2", "quarantined", -DAY),
         since=-since, phase=phase,
     )  # fmt: skip
-    incident = settled(state(), observed(v2=FAIR))[0].incident
-    return replace(start, incident=replace(incident, triggers=phase.triggers))
+    found = Story()
+    found.until("incident.opened", v2=FAIR)
+    return replace(start, incident=replace(found.state.incident, triggers=phase.triggers))
+
+
+def since_the_switch(start: State, census=ALL_HERE, **windows) -> Observed:
+    """What was seen of the versions, spread over the time since the switch, at most a minute."""
+    assert isinstance(start.phase, Verifying)
+    return observed(over=min(MINUTE, NOW - start.phase.began_ms), census=census, **windows)
 
 
 LATE = 5 * MINUTE
 TARGET_RATE = calls(ok=19_800, errors=200)  # its own healthy level is 1.1 %
 VERIFIED = [
-    ("59 clean calls", 10 * SECOND, (), calls(ok=59), ALL_HERE, "recovered"),
-    ("58 clean calls", 10 * SECOND, (), calls(ok=58), ALL_HERE, "verify_requests"),
-    ("1 of 100", 10 * SECOND, (), calls(ok=99, errors=1), ALL_HERE, "verify_limit"),
+    ("70 clean calls", 10 * SECOND, (), calls(ok=70), ALL_HERE, "recovered"),
+    ("69 clean calls", 10 * SECOND, (), calls(ok=69), ALL_HERE, "verify_requests"),
+    ("1 of 100", 10 * SECOND, (), calls(ok=99, errors=1), ALL_HERE, "verify_requests"),
+    ("1 of 130", 10 * SECOND, (), calls(ok=129, errors=1), ALL_HERE, "recovered"),
+    ("3 of 300", 10 * SECOND, (), calls(ok=297, errors=3), ALL_HERE, "verify_limit"),
     ("9 of 1000", 10 * SECOND, (), calls(ok=991, errors=9), ALL_HERE, "recovered"),
     ("10 of 1000", 10 * SECOND, (), calls(ok=990, errors=10), ALL_HERE, "verify_limit"),
     ("ill before the goal", 59 * SECOND, (), BAD, ALL_HERE, "verify_requests"),
@@ -81,25 +90,25 @@ VERIFIED = [
     ("2 % at the deadline", LATE, (), calls(ok=980, errors=20), ALL_HERE, "not_recovered"),
     ("2 of 60 at the deadline", LATE, (), calls(ok=58, errors=2), ALL_HERE, "inconclusive"),
     ("silence at the deadline", LATE, (), EMPTY, ALL_HERE, "inconclusive"),
-    ("58 calls at the deadline", LATE, (), calls(ok=58), ALL_HERE, "inconclusive"),
-    ("proof at the deadline", LATE, (), calls(ok=59), ALL_HERE, "recovered"),
-    ("no census", 10 * SECOND, (), calls(ok=59), NOBODY, "recovered"),
-    ("all silent", 10 * SECOND, (), calls(ok=59), ALL_SILENT, "census"),
-    ("all silent at the deadline", LATE, (), calls(ok=59), ALL_SILENT, "inconclusive"),
+    ("69 calls at the deadline", LATE, (), calls(ok=69), ALL_HERE, "inconclusive"),
+    ("proof at the deadline", LATE, (), calls(ok=70), ALL_HERE, "recovered"),
+    ("no census", 10 * SECOND, (), calls(ok=70), NOBODY, "recovered"),
+    ("all silent", 10 * SECOND, (), calls(ok=70), ALL_SILENT, "census"),
+    ("all silent at the deadline", LATE, (), calls(ok=70), ALL_SILENT, "inconclusive"),
 ]
 QUALITY = ("quality_high",)
 LATENCY = ("latency_high",)
 METRICS = [
-    ("no labels", QUALITY, calls(ok=59), 10 * SECOND, "verify_metric"),
-    ("no labels at the deadline", QUALITY, calls(ok=59), LATE, "inconclusive"),
-    ("93 %", QUALITY, calls(ok=59, quality=0.77, n_labels=200), 10 * SECOND, "recovered"),
-    ("70 %", QUALITY, calls(ok=59, quality=0.56, n_labels=200), 10 * SECOND, "verify_metric"),
-    ("70 % at the end", QUALITY, calls(ok=59, quality=0.56, n_labels=200), LATE, "not_recovered"),
+    ("no labels", QUALITY, calls(ok=70), 10 * SECOND, "verify_metric"),
+    ("no labels at the deadline", QUALITY, calls(ok=70), LATE, "inconclusive"),
+    ("93 %", QUALITY, calls(ok=70, quality=0.77, n_labels=200), 10 * SECOND, "recovered"),
+    ("70 %", QUALITY, calls(ok=70, quality=0.56, n_labels=200), 10 * SECOND, "verify_metric"),
+    ("70 % at the end", QUALITY, calls(ok=70, quality=0.56, n_labels=200), LATE, "not_recovered"),
     ("1.4 times", LATENCY, calls(ok=500, p99=1100), 10 * SECOND, "recovered"),
     ("1.6 times", LATENCY, calls(ok=500, p99=1300), 10 * SECOND, "verify_metric"),
     ("few calls", LATENCY, calls(ok=400, p99=800), LATE, "inconclusive"),
-    ("no such trigger now", ("gone",), calls(ok=59), 10 * SECOND, "recovered"),
-    ("both", ("error_critical", *QUALITY), calls(ok=59), 10 * SECOND, "verify_metric"),
+    ("no such trigger now", ("gone",), calls(ok=70), 10 * SECOND, "recovered"),
+    ("both", ("error_critical", *QUALITY), calls(ok=70), 10 * SECOND, "verify_metric"),
 ]
 ENDED = {
     "rollback.verified": "recovered",
@@ -110,7 +119,7 @@ ENDED = {
 
 def verdict(start: State, seen) -> set[str]:
     """How the verification ended, or what it waits on."""
-    decision = decide(start, seen, DEFAULT, NOW)
+    decision = decided(start, seen)
     ended = {ENDED[kind] for kind in kinds(decision.actions) if kind in ENDED}
     return ended or {wait.kind for wait in decision.waiting_on}
 
@@ -120,9 +129,9 @@ def verdict(start: State, seen) -> set[str]:
     [pytest.param(*row[1:], id=row[0]) for row in VERIFIED],
 )
 def test_recovery_of_errors_is_proven(since, triggers, window, census, expected):
-    """59 clean calls (or what is as good), below 1 %, and everybody on the new route."""
-    seen = observed(v1=window, census=census)
-    assert expected in verdict(verifying(*triggers, since=since), seen)
+    """70 clean calls (or what is as good), below 1 %, and everybody on the new route."""
+    start = verifying(*triggers, since=since)
+    assert expected in verdict(start, since_the_switch(start, census, v1=window))
 
 
 @pytest.mark.parametrize(
@@ -131,7 +140,8 @@ def test_recovery_of_errors_is_proven(since, triggers, window, census, expected)
 )
 def test_every_metric_that_breached_must_be_back(triggers, window, since, expected):
     """Quality at 93 % of the target's own day, p99 below 1.5 times of it: on labels of its own."""
-    assert expected in verdict(verifying(*triggers, since=since), observed(v1=window))
+    start = verifying(*triggers, since=since)
+    assert expected in verdict(start, since_the_switch(start, v1=window))
 
 
 def test_the_targets_own_healthy_level_counts():
@@ -140,16 +150,16 @@ def test_the_targets_own_healthy_level_counts():
     start = verifying(since=10 * SECOND)
     start = replace(start, ledger=(entry("v1", "good", -10 * SECOND, day),))
     window = calls(ok=9_500, errors=500)
-    assert verdict(start, observed(v1=window)) == {"recovered"}
+    assert verdict(start, since_the_switch(start, v1=window)) == {"recovered"}
     few = replace(start, ledger=(entry("v1", "good", -10 * SECOND, calls(ok=900, errors=60)),))
-    assert "recovered" not in verdict(few, observed(v1=window))
+    assert "recovered" not in verdict(few, since_the_switch(few, v1=window))
 
 
 def test_a_healthy_day_of_nothing_but_failures_stops_nothing():
     """Even an absurd baseline leaves the verification able to end."""
     start = verifying(since=10 * SECOND)
     start = replace(start, ledger=(entry("v1", "good", 0, calls(errors=2000)),))
-    assert verdict(start, observed(v1=FINE)) == {"recovered"}
+    assert verdict(start, since_the_switch(start, v1=FINE)) == {"recovered"}
 
 
 def test_calls_from_before_the_switch_prove_nothing():
@@ -161,23 +171,22 @@ def test_calls_from_before_the_switch_prove_nothing():
 @pytest.mark.parametrize(
     ("window", "closes"),
     [
-        pytest.param(calls(ok=100, late_ok=41), True, id="59 of the clean calls came in time"),
-        pytest.param(calls(ok=100, late_ok=42), False, id="58 did"),
+        pytest.param(calls(ok=100, late_ok=30), True, id="70 of the clean calls came in time"),
+        pytest.param(calls(ok=100, late_ok=31), False, id="69 did"),
         pytest.param(calls(ok=117, errors=2, late_ok=20), False, id="failures count, late or not"),
     ],
 )
 def test_calls_reported_late_prove_nothing_good(window, closes):
     """They may have been made before the switch (P6)."""
-    seen = observed(v1=window)
-    after, _ = settled(verifying(since=10 * SECOND), seen)
+    start = verifying(since=10 * SECOND)
+    after, _ = settled(start, since_the_switch(start, v1=window))
     assert isinstance(after.phase, Steady) is closes
 
 
 def test_a_switch_that_came_late_is_proven_from_the_first_look_on():
     """An engine that was held between decision and switch does not know when it switched."""
     story = Story()
-    for _ in range(2):
-        story.sees(v2=BAD)
+    story.until("rollback.switched", v2=BAD)
     began_ms = story.state.phase.began_ms
     story.sees(30 * SECOND, v1=calls(ok=1_000))
     assert isinstance(story.state.phase, Verifying)
@@ -217,7 +226,7 @@ def test_a_silent_process_is_named_and_does_not_block():
     """Who fell silent cannot serve anybody; its name stands in the line."""
     start = verifying(since=10 * SECOND, seen=False)
     census = replace(ALL_HERE, silent=("web-9",))
-    _, done = settled(start, observed(v1=FINE, census=census))
+    _, done = settled(start, since_the_switch(start, census, v1=FINE))
     (line,) = [a.because for a in done if getattr(a, "kind", "") == "rollback.propagated"]
     assert line.endswith("; silent: web-9")
 
@@ -234,7 +243,7 @@ def test_a_rollback_that_does_not_help_is_a_critical_incident_of_its_own(windows
     """At once, under a second key, with whom to reach and what else could be served."""
     start = verifying("error_critical", "quality_high", since=LATE)
     start = replace(start, ledger=(*start.ledger, entry("v0", "good", -9 * DAY)))
-    _, done = settled(start, observed(**windows))
+    _, done = settled(start, since_the_switch(start, **windows))
     (told,) = pages(done)
     assert told.severity is Severity.CRITICAL and "rollback-failed" in told.key
     assert says in told.body and "v0" in told.body and "Contact: " in told.body
@@ -243,7 +252,7 @@ def test_a_rollback_that_does_not_help_is_a_critical_incident_of_its_own(windows
 def test_a_failed_rollback_is_critical_whatever_it_began_as():
     """Not recovered is critical, also when nobody had found anything wrong before."""
     for start in (verifying(since=LATE), replace(verifying(since=LATE), incident=None)):
-        end, _ = settled(start, observed(v1=BAD))
+        end, _ = settled(start, since_the_switch(start, v1=BAD))
         assert end.incident is not None
         assert end.incident.severity is Severity.CRITICAL
         assert end.incident.outcome is Outcome.NOT_RECOVERED
@@ -255,13 +264,14 @@ def test_a_failed_rollback_is_critical_whatever_it_began_as():
         pytest.param((), BAD, True, id="the target fails in the same way"),
         pytest.param(QUALITY, BAD, False, id="it fails in another way"),
         pytest.param(
-            QUALITY, calls(ok=59, quality=0.5, n_labels=200), True, id="its quality is as bad"
+            QUALITY, calls(ok=70, quality=0.5, n_labels=200), True, id="its quality is as bad"
         ),
     ],
 )
 def test_a_target_that_fails_in_the_same_way_means_upstream(triggers, window, lifted):
     """Then it was not the version: say upstream and lift its quarantine."""
-    end, done = settled(verifying(*triggers, since=LATE), observed(v1=window))
+    start = verifying(*triggers, since=LATE)
+    end, done = settled(start, since_the_switch(start, v1=window))
     assert (end.standing("v2") is Standing.CANDIDATE) is lifted
     assert ("upstream" in pages(done)[0].body) is lifted
 
@@ -278,7 +288,7 @@ def test_two_failed_calls_lift_no_quarantine():
 def test_a_failed_rollback_waits_for_a_person():
     """No chain of rollbacks: after one that failed, a person decides."""
     story = Story(verifying(since=LATE))
-    breached(story, 4)
+    breached(story)
     assert moves(story.done) == [] and "operator" in story.waits()
 
 

@@ -43,6 +43,8 @@ VARYING = (
     (r"\(\d+ of \d+\)", "(N of N)"),
     (r"\b\d+(\.\d+)? (s|ms)\b", "N s"),
     (r"\b\d+ more (labels|requests)", r"N more \1"),
+    (r"\bE = (over )?[\d.,e-]+ of", "E = N of"),
+    (r"\btime to detect .*", "time to detect T"),
     (r"[ \t]+", " "),
     (r"[ \t]+$", ""),
 )

@@ -1,10 +1,12 @@
 """The generated pages of the documentation are up to date."""
 
 import re
+from dataclasses import fields
 
 import pytest
 
 from docs import generate
+from knowngood.core.reading import Proof
 
 PAGES = generate.pages()
 
@@ -20,6 +22,13 @@ def test_every_verb_is_on_the_page():
     page = generate.cli_page()
     for command in generate.verbs():
         assert f"\n## knowngood {' '.join(command)}\n" in page
+
+
+def test_every_field_of_the_evidence_is_on_the_page():
+    """The reference of the API leaves out nothing that a finding rests on, in the same order."""
+    assert list(generate.PROOF) == [field.name for field in fields(Proof)]
+    page = generate.api_page()
+    assert not [name for name in generate.PROOF if f"\n| `{name}` | " not in page]
 
 
 def test_the_transcript_is_of_a_story_that_ended_well():

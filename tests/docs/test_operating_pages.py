@@ -33,7 +33,7 @@ def world(tmp_path, monkeypatch):
         world.run("push", "support-bot", version, f"{version}.txt")
         world.run("promote", "support-bot", version, "--because", "a deploy")
         world.wait("2")
-    world.calls("support-bot:v2.0.0", "ok=291", "provider=9")
+    world.calls("support-bot:v2.0.0", "ok=776", "provider=24", "for", "40", "s")
     yield world
     world.server_stops()
 
@@ -79,7 +79,7 @@ def test_the_night_page_quotes_what_is_said():
     ]
     source = "".join(p.read_text() for p in (DOCS.parent / "src").rglob("*.py"))
     derived = {"rollback.not_recovered", "rollback.inconclusive"}  # `rollback.{outcome}`
-    assert len(quoted) == 7
+    assert len(quoted) == 10
     assert not [words for words in quoted if words not in source and words not in derived]
 
 

@@ -6,12 +6,15 @@ from pathlib import Path
 import pytest
 import yaml
 
+from knowngood.core.measure import MIN_LATENCIES
 from knowngood.core.model import Response, Severity
 from knowngood.core.policy import PolicyFile, parse
 from knowngood.core.policy_condition import METRICS
 from knowngood.core.policy_parse import FILE as FILE_KEYS
 from knowngood.core.policy_parse import PROMPT, TRIGGER
 from knowngood.core.rules import PromptPolicy, Trigger
+from knowngood.core.stats import WEIGHT_PER_DAY
+from knowngood.core.watch import ALPHAS, MIN_LABELS, SCORE_ALPHAS
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "how-to" / "write-a-policy.md"
 TEXT = PAGE.read_text(encoding="utf-8")
@@ -27,8 +30,8 @@ def trigger(policy: PromptPolicy, name: str) -> Trigger:
 
 
 def test_there_are_examples():
-    """The page shows the triggers and three whole policies."""
-    assert len(EXAMPLES) == 4
+    """The page shows the triggers, the evidence and three whole policies."""
+    assert len(EXAMPLES) == 5
 
 
 @pytest.mark.parametrize("text", EXAMPLES)
@@ -37,18 +40,44 @@ def test_example_is_valid(text):
     assert parse(yaml.safe_load(text)).revision
 
 
+def test_evidence_of_ones_own_is_what_the_page_says():
+    """Alpha, a healthy share, labels, and the bare limit; what is left out is the default."""
+    policy = example(1).for_prompt("checkout-assistant")
+    critical, high, low = (
+        trigger(policy, name) for name in ("error_critical", "error_high", "accuracy_low")
+    )
+    assert (critical.alpha, critical.healthy) == (0.01, None)
+    assert (high.alpha, high.healthy, low.min_labels) == (None, 0.005, 30)
+    bare = trigger(example(1).for_prompt("nightly-report"), "error_critical")
+    assert (bare.evidence, bare.min_requests) == ("none", 10)
+
+
+def test_the_levels_that_the_page_names_are_in_force():
+    """What holds where nothing is said, and what an alpha means."""
+    defaults = re.search(r"^\| `alpha` \| (.*) \| (.*) \|$", TEXT, re.MULTILINE)
+    assert defaults
+    assert "0.01 is at most once in 200 days" in defaults[1]
+    assert 1 / (0.01 * WEIGHT_PER_DAY) == 200
+    named = [float(level) for level in re.findall(r"0\.\d+", defaults[2])]
+    asked, score = ALPHAS[Response.ASK], SCORE_ALPHAS[Response.ASK]
+    assert asked == ALPHAS[Response.ALERT]
+    assert named == [ALPHAS[Response.ROLLBACK], asked, score, ALPHAS[Response.OBSERVE]]
+    assert re.search(rf"^\| `min_labels` .* \| {MIN_LABELS} \|$", TEXT, re.MULTILINE)
+    assert f"it needs {MIN_LATENCIES} calls" in TEXT
+
+
 def test_refunds_are_decided_by_their_own_score():
     """The first example does what its sentence says."""
-    policy = example(1).for_prompt("refund-approval")
+    policy = example(2).for_prompt("refund-approval")
     accuracy = trigger(policy, "accuracy")
     assert (accuracy.when.metric, accuracy.when.limit) == ("score.refund_accuracy", 0.75)
-    assert [p.name for p in example(1).people_for(accuracy.who)] == ["Ana"]
+    assert [p.name for p in example(2).people_for(accuracy.who)] == ["Ana"]
     assert trigger(policy, "error_critical").kinds == ("prompt", "timeout")
 
 
 def test_internal_tools_are_nobodys_emergency_but_one():
     """The second example does what its sentence says."""
-    wiki, payroll = (example(2).for_prompt(f"internal-{n}") for n in ("wiki", "payroll"))
+    wiki, payroll = (example(3).for_prompt(f"internal-{n}") for n in ("wiki", "payroll"))
     assert trigger(wiki, "error_critical").action is Response.ASK
     assert trigger(payroll, "error_critical").action is Response.ROLLBACK
     assert trigger(payroll, "error_critical").severity is Severity.CRITICAL
@@ -58,7 +87,7 @@ def test_internal_tools_are_nobodys_emergency_but_one():
 
 def test_watching_changes_nothing():
     """The third example does what its sentence says."""
-    dry = [t.name for t in example(3).for_prompt("any").triggers if t.dry_run]
+    dry = [t.name for t in example(4).for_prompt("any").triggers if t.dry_run]
     assert dry == ["error_critical"]
 
 

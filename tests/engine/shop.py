@@ -15,7 +15,8 @@ from knowngood.ports import Store
 from knowngood.store.memory import open_memory
 
 START = 1_800_000_000_000
-SECOND, MINUTE, HOUR = 1_000, 60_000, 3_600_000
+SECOND, MINUTE, HOUR, DAY = 1_000, 60_000, 3_600_000, 86_400_000
+SECONDS_MAX = 120  # that a shop waits for something to happen
 
 
 class Pager:
@@ -118,6 +119,15 @@ class Shop:
         """Several such seconds."""
         for _ in range(count):
             self.second(**calls)
+
+    def until(self, kind: str, prompt: Any = "cs", **calls: Any) -> None:
+        """Such seconds until the prompt's history has another line of this kind."""
+        before = self.kinds(prompt).count(kind)
+        for _ in range(SECONDS_MAX):
+            self.second(**calls)
+            if self.kinds(prompt).count(kind) > before:
+                return
+        raise AssertionError(f"no {kind} in {SECONDS_MAX} s, only {self.kinds(prompt)}")
 
     def kinds(self, prompt: str = "cs") -> list[str]:
         """The kinds of the prompt's history, in order."""

@@ -20,11 +20,18 @@ class Down:
         return fail
 
 
-def running() -> Shop:
+def deployed() -> Shop:
+    """v2 came a moment ago, after an hour of v1."""
     shop = Shop()
     shop.promotes("v1")
     shop.now_ms += HOUR
     shop.promotes("v2")
+    return shop
+
+
+def running() -> Shop:
+    """It serves well so far."""
+    shop = deployed()
     shop.seconds(3, ok=100)
     return shop
 
@@ -33,7 +40,7 @@ def test_a_notifier_that_fails_delays_no_rollback():
     """The route moves; the words wait in the outbox until somebody takes them."""
     shop = running()
     shop.engine.notifiers = {"pager": Down()}
-    shop.seconds(6, **BAD)
+    shop.until("rollback.switched", **BAD)
     assert shop.serving() == "v1"
     waiting = shop.store.outbox.waiting_count()
     assert waiting >= 2 and not shop.pager.subjects
@@ -46,7 +53,7 @@ def test_an_outbox_that_fails_delays_no_rollback():
     """Also the outbox itself is only the last part of a tick."""
     shop = running()
     shop.engine.store = replace(shop.store, outbox=Down())
-    shop.seconds(6, **BAD)
+    shop.until("rollback.switched", **BAD)
     assert shop.serving() == "v1"
     assert {name for name, _ in shop.errors} == {"deliver"}
 
@@ -56,11 +63,11 @@ def test_a_store_that_takes_no_observations_stops_no_look():
     shop = running()
     series = shop.store.series
     shop.ingest._store = replace(shop.store, series=Down())
-    shop.seconds(4, **BAD)
+    shop.seconds(8, **BAD)
     assert {name for name, _ in shop.errors} == {"ingest"}
     assert shop.serving() == "v2" and shop.engine.ticked_ms == shop.now_ms
     shop.ingest._store = replace(shop.store, series=series)
-    shop.seconds(6, **BAD)
+    shop.until("rollback.switched", **BAD)
     assert shop.serving() == "v1"
 
 
@@ -69,11 +76,26 @@ def test_what_came_while_the_store_was_away_is_judged():
     shop = running()
     series = shop.store.series
     shop.ingest._store = replace(shop.store, series=Down())
-    shop.second(ok=0, errors=400)
+    shop.seconds(10, ok=0, errors=400)
     shop.seconds(10)
     shop.ingest._store = replace(shop.store, series=series)
     shop.seconds(2)
     assert "rollback.suspected" in shop.kinds()
+
+
+def test_checkpoints_that_cannot_be_written_delay_no_rollback():
+    """Where the detectors stand is in memory; what is not put away is put away later."""
+    shop = running()
+    checkpoints = shop.store.checkpoints
+    shop.engine.reconciler.outlook.recent._checkpoints = Down()
+    shop.seconds(61, ok=100)
+    assert {name for name, _ in shop.errors} == {"checkpoint"}
+    shop.until("rollback.switched", **BAD)
+    assert shop.serving() == "v1"
+    shop.engine.reconciler.outlook.recent._checkpoints = checkpoints
+    shop.seconds(2, ok=100)
+    assert checkpoints.load(("production", "cs", "v2")) is not None
+    assert not shop.engine.failing
 
 
 def test_without_anybody_to_tell_an_error_is_raised():
@@ -111,7 +133,8 @@ def test_what_is_left_to_roll_up_is_done_by_the_next_ticks(monkeypatch):
 
 def test_the_tick_writes_before_it_judges():
     """What came in before a tick is judged by the first tick after its bucket closed."""
-    shop = running()
+    shop = deployed()
+    shop.seconds(3, **BAD)
     shop.now_ms += SECOND
     shop.ingest.take(batch(99, row("v2", 0, errors={"provider": 900})), {}, shop.now_ms)
     shop.engine.tick(shop.now_ms)

@@ -105,7 +105,8 @@ def test_an_open_bucket_is_looked_at_when_it_closes():
     """No report is forgotten between the tick that wrote it and the tick that may read it."""
     shop = deployed()
     shop.seconds(5)
-    shop.second(ok=10, errors=90)
+    shop.seconds(4, ok=10, errors=90)
+    assert "rollback.suspected" not in shop.kinds()
     shop.seconds(3)
     assert "rollback.suspected" in shop.kinds()
 
@@ -132,7 +133,7 @@ class Racing:
 def test_a_stale_state_is_looked_at_again():
     """What was decided on an old state is not done; the next look decides anew."""
     shop = deployed()
-    shop.seconds(2, **BAD)
+    shop.until("rollback.suspected", **BAD)
     states = Racing(shop.store.states, lambda: shop.promotes("v3"))
     shop.store = shop.engine.reconciler.store = replace(shop.store, states=states)
     shop.seconds(3, ok=0)
@@ -145,7 +146,7 @@ def test_two_engines_make_one_rollback():
     """Both see the breach and both decide; one apply is stale, and the route moves once."""
     shop = deployed()
     twin = new_reconciler(shop.store, shop.policy, shop.now_ms)
-    for _ in range(8):
+    for _ in range(12):
         shop.second(**(BAD if shop.serving() == "v2" else FINE))
         tick_reconcile(twin, shop.engine.until_ms, shop.now_ms)
     assert shop.kinds().count("rollback.switched") == 1
@@ -157,7 +158,7 @@ def test_two_engines_make_one_rollback():
 def test_two_engines_that_decided_on_the_same_state():
     """The second apply of the same decision is refused as stale, whole."""
     shop = deployed()
-    shop.seconds(3, **BAD)
+    shop.until("rollback.suspected", **BAD)
     assert isinstance(shop.state().phase, Confirming)
     until_ms = shop.engine.until_ms + SECOND
     both = [
@@ -175,7 +176,7 @@ def test_two_engines_that_decided_on_the_same_state():
 def test_all_prompts_of_a_deploy_are_rolled_back_in_one_tick():
     """Each counts for the fleet; no look is lost because another changed the fleet's state."""
     shop = deployed("a", "b", "c")
-    shop.seconds(6, **BAD)
+    shop.until("rollback.switched", "a", **BAD)
     assert [shop.serving(p) for p in "abc"] == ["v1"] * 3
     assert len(shop.store.states.get("production", FLEET).rollbacks_ms) == 3
 
@@ -193,7 +194,7 @@ def test_one_prompts_error_does_not_stop_the_others():
 
     patchy: Any = Patchy()
     shop.engine.reconciler.outlook.store = replace(shop.store, registry=patchy)
-    shop.seconds(6, **BAD)
+    shop.until("rollback.switched", **BAD)
     assert shop.serving("cs") == "v1"
     assert {key for key, _ in shop.errors} == {("production", "broken")}
     shop.engine.reconciler.outlook.store = shop.store
@@ -207,7 +208,7 @@ def test_one_prompts_error_does_not_stop_the_others():
 def test_a_restart_continues_a_confirmation():
     """The suspicion is in the store: the next engine confirms it and switches, once."""
     shop = deployed()
-    shop.seconds(3, **BAD)
+    shop.until("rollback.suspected", **BAD)
     assert isinstance(shop.state().phase, Confirming)
     shop.open()
     shop.seconds(2, **BAD)
@@ -284,8 +285,127 @@ def test_a_trouble_of_its_own_is_not_upstream():
     """A prompt that began to fail long after the other is rolled back."""
     shop = two_deploys()
     shop.seconds(5, **FINE)
-    shop.seconds(6, a=(100, 0), b=(80, 20))
+    shop.until("rollback.switched", "b", a=(100, 0), b=(80, 20))
     assert (shop.serving("a"), shop.serving("b")) == ("v2", "v1")
+
+
+# --- Cascades: related prompts that fail together
+
+
+SOME = (97, 3)  # 3 %: alone a question for on-call
+WELL = (100, 0)
+RELATED = {"related": [["a", "b"]]}
+
+
+def landscape(hours_ago: int = 1, **policy) -> Shop:
+    """Three prompts of one provider; a and b were deployed apart, `hours_ago` and one before."""
+    shop = Shop("a", "b", "c", **(policy or RELATED))
+    shop.promotes("v1")
+    shop.now_ms += HOUR
+    shop.promotes("v2", "a")
+    shop.now_ms += HOUR
+    shop.promotes("v2", "b")
+    shop.now_ms += hours_ago * HOUR
+    shop.seconds(30, ok=10)
+    return shop
+
+
+def served(shop: Shop) -> str:
+    return " ".join(shop.serving(prompt) for prompt in "abc")
+
+
+def incidents(shop: Shop, *prompts: str) -> list[tuple[str, str]]:
+    found = [shop.state(prompt).incident for prompt in prompts]
+    return [(i.severity.value, i.response.value) if i else ("", "") for i in found]
+
+
+def test_related_prompts_that_fail_together_are_rolled_back():
+    """Two of them above 2 % while the provider serves another well: both changed today, both go.
+
+    Neither has the 5 % that alone would roll it back.
+    """
+    shop = landscape()
+    shop.seconds(60, a=SOME, b=SOME, c=WELL)
+    assert served(shop) == "v1 v1 v1"
+    for prompt in "ab":
+        (line,) = [e for e in shop.store.log.read(prompt=prompt) if e.kind == "rollback.confirmed"]
+        assert "cascade" in {f["trigger"] for f in line.detail["findings"]}
+    assert not shop.errors
+
+
+def test_a_cascade_of_old_versions_is_paged():
+    """What changed longer ago than a day is not rolled back for it: on-call is asked, critical."""
+    shop = landscape(hours_ago=30)
+    shop.seconds(60, a=SOME, b=SOME, c=WELL)
+    assert served(shop) == "v2 v2 v1"
+    assert incidents(shop, "a", "b") == [("critical", "ask")] * 2
+
+
+def test_a_cascade_rolls_back_what_changed_today_and_pages_for_the_rest():
+    """Each by its own age."""
+    shop = landscape(hours_ago=30)
+    shop.promotes("v3", "a")
+    shop.seconds(60, a=SOME, b=SOME, c=WELL)
+    assert shop.serving("a") == shop.serving("b") == "v2"
+    assert "rollback.switched" in shop.kinds("a") and "rollback.switched" not in shop.kinds("b")
+
+
+@pytest.mark.parametrize(
+    ("policy", "seconds", "of_c"),
+    [
+        pytest.param({"related": [["a", "c"]]}, 0, WELL, id="not declared related"),
+        pytest.param(RELATED, 0, SOME, id="the provider fails for all of its prompts"),
+        pytest.param(RELATED, 30, (0, 0), id="nothing is known of other prompts of the provider"),
+        pytest.param(RELATED, 400, (0, 0), id="the other prompt was well, some minutes ago"),
+    ],
+)
+def test_what_is_no_cascade(policy, seconds, of_c):
+    """Then three of a hundred are what they always are: a question for on-call."""
+    shop = landscape(**policy)
+    if seconds == 30:
+        shop.now_ms += 2 * HOUR
+        shop.promotes("v2", "c")  # nothing was seen of it since
+    shop.seconds(seconds, a=(10, 0), b=(10, 0))
+    shop.seconds(60, a=SOME, b=SOME, c=of_c)
+    assert shop.serving("a") == shop.serving("b") == "v2"
+    assert incidents(shop, "a", "b") == [("high", "ask")] * 2
+
+
+def test_related_prompts_are_no_veto_for_each_other():
+    """A cascade at 20 % is rolled back, where two unrelated prompts would mean upstream."""
+    shop = landscape()
+    shop.seconds(60, a=(80, 20), b=(80, 20), c=WELL)
+    assert served(shop) == "v1 v1 v1"
+
+
+def test_a_provider_that_fails_for_all_is_upstream_for_related_prompts_too():
+    """Being related lifts no veto of a third prompt that fails as well."""
+    shop = landscape()
+    shop.promotes("v2", "c")
+    shop.now_ms += HOUR
+    shop.seconds(120, ok=80, errors=20)
+    assert served(shop) == "v2 v2 v2"
+    assert all(shop.kinds(p).count("rollback.held") == 1 for p in "abc")
+
+
+def test_a_restart_does_not_forget_a_cascade():
+    """How the others are is rebuilt from the store before the first deed."""
+    shop = landscape()
+    shop.until("incident.opened", "a", a=SOME, b=(10, 0), c=WELL)
+    shop.open()
+    shop.seconds(40, a=SOME, b=SOME, c=WELL)
+    assert served(shop) == "v1 v1 v1"
+
+
+def test_moods_are_kept_of_every_prompt():
+    """Since when one is elevated, and who is well, as last looked at."""
+    shop = landscape()
+    shop.seconds(20, a=SOME, b=WELL, c=(0, 0))
+    moods = {key[1]: mood for key, mood in shop.engine.reconciler.moods.items()}
+    assert moods["a"].elevated_since_ms is not None and not moods["a"].is_well
+    assert shop.now_ms - 20 * SECOND < moods["a"].elevated_since_ms < shop.now_ms
+    assert moods["b"].elevated_since_ms is None and moods["b"].is_well
+    assert {mood.provider for mood in moods.values()} == {"acme"}
 
 
 # --- The census

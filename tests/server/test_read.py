@@ -1,6 +1,8 @@
 """What may be seen: the same words everywhere, instants for programs and for people."""
 
 import json
+import math
+import re
 
 import pytest
 
@@ -181,10 +183,46 @@ def test_an_explanation_says_what_is_seen_decided_awaited_and_remembered(world):
     assert state["policy_revision"] == world.runtime.desk.policy.revision
 
 
+def leaking(world):
+    """A quiet version of which one call in fifteen fails: past its limit, and not proven yet."""
+    for second in range(60):
+        world.live(1, "v2.0.0", ok=1, bad=int(second % 14 == 13))
+
+
+def test_what_is_not_proven_yet_is_waited_on_first(world):
+    """In `explain` and in `status`: how much evidence there is, and how much is needed."""
+    world.route_two()
+    leaking(world)
+    first = world.get(f"/api/prompts/{PROMPT}/explain")["waiting_on"][0]
+    assert (first["kind"], first["detail"]) == ("evidence", "error_rate")
+    assert 0 < first["have"] < first["need"]
+    assert re.fullmatch(
+        r"more evidence on errors: E = [\d.]+ of [\d,]+, about .+ at this traffic", first["words"]
+    )
+    assert row_of(world)["waiting_on"] == first["words"]
+
+
+def test_a_finding_shows_what_it_rests_on(world):
+    """Its evidence, how much is proof, the healthy level, how soon harm would be seen."""
+    world.route_two()
+    leaking(world)
+    sees = world.get(f"/api/prompts/{PROMPT}/explain")["sees"]
+    critical = next(f for f in sees if f["trigger"] == "error_critical")
+    proof = critical["proof"]
+    assert (proof["alpha"], proof["limit"], proof["over"]) == (0.001, 0.05, True)
+    assert proof["healthy"] == pytest.approx(0.02)
+    assert (proof["bad"], proof["n"]) == (critical["bad"], critical["n"])
+    times = {each["rate"]: each["after_ms"] for each in proof["time_to_detect"]}
+    assert times[0.06] > times[0.2] > times[1.0] > 4_000
+    assert critical["proof_words"].startswith(f"E = {math.exp(proof['log_e']):.2g} of 1,000")
+    assert "healthy up to 2.0%" in critical["proof_words"]
+    assert all(("proof" in f, "proof_words" in f) == (True, True) for f in sees)
+
+
 def test_an_explanation_rehearses_what_comes_next(world):
     """The engine has not looked yet; the actions are those it will take."""
     world.route_two()
-    for _ in range(5):
+    for _ in range(8):  # one second of failures proves nothing, however many they are
         world.report("v2.0.0", 10, 10)
         world.clock.ms += 1_000
     world.runtime.engine.ingest.flush(world.clock.ms)
@@ -351,7 +389,7 @@ def test_the_doctor_finds_nothing_wrong_with_a_sound_server(world):
     report = world.get("/api/doctor")
     assert report["ok"]
     assert {c["name"] for c in report["checks"]} == {
-        "states", "contents", "outbox", "tables", "engine", "clock", "policy"
+        "states", "contents", "outbox", "tables", "engine", "clock", "policy", "thresholds"
     }  # fmt: skip
     assert all(c["words"] for c in report["checks"])
 

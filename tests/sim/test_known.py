@@ -38,7 +38,7 @@ def test_late_switch_is_verified_by_what_came_after_it():
     story.at("0:00").promote(OLD)
     story.at("1:00").canary(NEW, 50)
     story.at("1:10").error_rate(0.5, NEW)
-    story.at("1:10").stall("30s", before="rollback.switched")
+    story.at("1:10").stall("30s", writing="rollback.switched")
     story.expect("4:00").rolled_back(1).verified(1)
     story.run()
 
@@ -87,13 +87,60 @@ def test_flush_that_reaches_two_intakes_counts_once():
     story.run()
 
 
+@not_yet("a server that begins anew knows only the newest life of each process")
+def test_flush_of_an_earlier_life_after_a_restart_counts_once():
+    """The network repeats an old flush after both the process and its server began again."""
+    story = Scenario(versions=(OLD,))
+    story.at("0:00").promote(OLD)
+    story.at("0:30").do(lambda: deliver(story, boot="one", seq=1))
+    story.at("0:35").do(lambda: deliver(story, boot="two", seq=1))
+    story.at("0:37").stop("1s")
+    story.at("0:40").do(lambda: deliver(story, boot="one", seq=1))
+    story.expect("0:45").serving(OLD)
+    story.run()
+
+
+@not_yet("each engine judges by its own clock, and nobody's clock is the authority")
+def test_two_engines_with_clocks_half_a_minute_apart():
+    """Two engines whose clocks differ by half a minute do not undo each other's work."""
+    story = Scenario(versions=(OLD,), clients=1, engines=2)
+    story.at("0:00").promote(OLD)
+    story.at("0:20").wall_clock(30, engine=1).stop("1s", engine=1)
+    story.expect("2:00").serving(OLD).recorded("blind", 0)
+    story.run()
+
+
+@not_yet("an outage that is over still counts in the baseline that is frozen at the next deploy")
+def test_an_outage_that_is_over_does_not_hide_the_next_bad_deploy():
+    """The level of health is taken from what was healthy, not from an outage of the same day."""
+    story = Scenario(versions=(OLD, NEW))
+    story.at("0:00").promote(OLD)
+    story.at("1:00").outage(0.5, "1m")
+    story.at("6:00").promote(NEW)
+    story.at("6:01").error_rate(0.12)
+    story.expect("5:50").incident(is_open=False)
+    story.expect("9:00").serving(OLD).rolled_back(1)
+    story.run()
+
+
+@not_yet("a process that counts each retry as a failure of its own is taken at its word")
+def test_raw_retries_do_not_condemn_a_healthy_version():
+    """Nine retries of every failing call, counted as calls, do not roll a healthy version back."""
+    story = Scenario(versions=(OLD, NEW), calls_per_s=40, faults=("raw_retries",))
+    story.at("0:00").promote(OLD)
+    story.at("1:00").promote(NEW)
+    story.at("1:30").retries(10).error_rate(0.01)
+    story.expect("6:00").serving(NEW).rolled_back(0)
+    story.run()
+
+
 def deliver(story: Scenario, boot: str, seq: int, engine: int = 0) -> None:
     """One flush of ten calls arrives at one intake."""
     world, taker = story.world, story.world.engines[engine]
     made_ms = 30_000 * seq  # the same flush has the same calls
     row = wire.Row(story.prompt, OLD, world.now_ms - START_MS - made_ms, Window(ok=10))
     batch = wire.Batch("walker", boot, seq, ENVIRONMENT, 1, rows=(row,))
-    world.truth.count((story.prompt, OLD), 10, 0)
+    world.truth.count((ENVIRONMENT, story.prompt, OLD), 10, 0)
     receipt = taker.take(batch)
     assert receipt is not None
     for checker in world.checkers:

@@ -66,13 +66,12 @@ def test_healthy_traffic_is_left_alone(played):
     assert (data["rollbacks"], data["questions"]) == ([], [])
 
 
-@pytest.mark.parametrize("second", ["concise", "verbose"])
-def test_a_change_that_no_hour_can_show_is_unsure(played, second):
+def test_a_change_that_no_hour_can_show_is_unsure(played):
     """805 labels a side cannot separate these variants: no question, and how many would be needed.
 
     The score is skewed: most labels are near 0 and a few near 1.
     """
-    data = played("--scores", f"{SCORES}:standard,{second}")
+    data = played("--scores", f"{SCORES}:standard,concise")
     assert data["rollbacks"] == []
     assert data["questions"] == []
     for found in findings(data, *QUALITY):
@@ -80,3 +79,14 @@ def test_a_change_that_no_hour_can_show_is_unsure(played, second):
         assert found["breach_s"] == 0
         assert "not separable" in found["waiting_on"][0]
         assert found["waiting_on"][0].startswith("about ")
+
+
+def test_a_change_for_the_better_is_clear(played):
+    """A variant that scores higher by more than its noise has not dropped: nothing is asked."""
+    data = played("--scores", f"{SCORES}:standard,verbose")
+    before, after = (version["score_mean"] for version in data["versions"])
+    assert after > before
+    assert (data["rollbacks"], data["questions"]) == ([], [])
+    for found in findings(data, *QUALITY):
+        assert found["verdict"] == "clear"
+        assert found["breach_s"] == 0

@@ -2,6 +2,8 @@
 
 import pytest
 
+from knowngood.core.model import Steady
+from knowngood.sim.plan import OFF, Labels
 from knowngood.sim.scenarios import Scenario, StoryFailed, clock_ms
 
 OLD, NEW = "v1.9.0", "v2.0.0"
@@ -153,14 +155,37 @@ def test_target_that_fails_in_the_same_way():
     story.run()
 
 
+# What an engine does around one rollback, by the audit lines that it writes.
+DEEDS = (
+    "rollback.suspected",
+    "rollback.switched",
+    "rollback.propagated",
+    "rollback.verified",
+)
+
+
+@pytest.mark.parametrize("writing", DEEDS)
 @pytest.mark.parametrize("point", ["apply.before", "apply.after"])
-def test_crash_around_the_apply(point):
-    """An engine that dies around its decision's apply leaves exactly one rollback behind."""
+def test_crash_around_each_decision(point, writing):
+    """An engine that dies around any decision ends where one that lives does: one rollback."""
     story = deployed()
     story.at("1:10").error_rate(0.5)
-    story.at("1:10").crash(point)
-    story.expect("3:30").serving(OLD).rolled_back(1).quarantined(NEW).verified(1)
-    story.run()
+    story.at("1:10").crash(point, writing=writing)
+    story.expect("3:30").serving(OLD).rolled_back(1).quarantined(NEW).verified(1).steady()
+    story.expect("3:30").paged("ROLLBACK", times=2).incident(is_open=False).everywhere()
+    world = story.run()
+    assert world.engines[0].died_count == 1
+
+
+@pytest.mark.parametrize("point", ["append.before", "append.after", "save.before", "save.after"])
+def test_crash_around_the_evidence(point):
+    """An engine that dies around its writing of evidence finds the breach all the same, once."""
+    story = deployed()
+    story.at("1:10").error_rate(0.5)
+    story.at("1:12").crash(point)
+    story.expect("4:30").serving(OLD).rolled_back(1).verified(1)
+    world = story.run()
+    assert world.engines[0].died_count == 1
 
 
 @pytest.mark.parametrize("point", ["notify.before", "notify.after", "sent.after"])
@@ -172,6 +197,24 @@ def test_crash_around_a_page(point):
     story.expect("3:30").serving(OLD).rolled_back(1).paged(
         "on-call: support-bot (production): ROLL"
     )
+    story.run()
+
+
+@pytest.mark.parametrize(
+    ("fault", "taken"),
+    [("pager", 1), ("pager_raises", 1), ("pager_mute", 2), ("pager_rejects", 0)],
+)
+def test_notifier_that_fails(fault, taken):
+    """It is tried again, or given up with a reason; the rollback itself waits for nobody."""
+    story = deployed()
+    story.at("1:10").error_rate(0.5)
+    story.at("1:15").fault(fault)
+    story.expect("1:30").serving(OLD).rolled_back(1)
+    story.expect("3:00").verified(1)
+    story.run()
+    story = deployed()
+    story.at("1:00").roll_back(OLD).fault(fault)
+    story.expect("1:30").paged("rolled back by hand", times=taken)
     story.run()
 
 
@@ -195,6 +238,20 @@ def test_zombie_engine_changes_nothing():
     story.run()
 
 
+@pytest.mark.parametrize("skew_s", [3_600, -3_600, 30, -30])
+def test_clock_that_jumps(skew_s):
+    """An engine that restarts with a wrong clock rolls back as ever, and time never goes back."""
+    story = deployed()
+    story.at("1:20").wall_clock(skew_s).stop("1s")
+    story.at("1:30").error_rate(0.5)
+    story.expect("2:00").serving(OLD).rolled_back(1).quarantined(NEW)
+    story.at("2:30").wall_clock(0).stop("1s")
+    story.expect("4:00").verified(1).steady().everywhere()
+    world = story.run()
+    times = [line.at_ms for line in world.store.log.read(limit=10_000)]
+    assert times == sorted(times)
+
+
 def test_straggler_keeps_a_recovery_open():
     """A live process on the old route keeps the rollback unverified, and is named on a page."""
     story = deployed(calls_per_s=20)
@@ -203,6 +260,110 @@ def test_straggler_keeps_a_recovery_open():
     story.expect("2:00").serving(OLD).verified(0).waiting_on("clients")
     story.expect("2:40").verified(0).paged("still on an older generation: client-2", times=1)
     story.run()
+
+
+def test_rollback_by_hand_needs_nobody():
+    """With the engine gone, every process cut off and the pager down a person still rolls back."""
+    story = deployed()
+    story.at("1:10").error_rate(0.5).cut().fault("pager", 3)
+    story.at("1:11").stop("1m")
+    story.at("1:20").roll_back()
+    story.expect("1:20").serving(OLD).rolled_back(1)
+    story.at("1:50").heal()
+    story.expect("1:55").serving(OLD).verifying()
+    story.expect("4:00").everywhere().verified(1).paged("rolled back by hand", times=1)
+    story.run()
+
+
+def test_slow_version_is_asked_about():
+    """Twice the latency and more is a question to on-call; the system itself moves nothing."""
+    triggers = {**OFF, "latency_high": {}}
+    story = deployed(timed=True, calls_per_s=20, policy={"triggers": triggers})
+    story.at("3:00").latency(4.0)
+    story.expect("2:59").incident(is_open=False)
+    story.expect("6:00").serving(NEW).rolled_back(0).incident().paged("on-call: support-bot")
+    story.run()
+
+
+def test_time_outs_are_failures_and_latencies():
+    """A call that is given up after its time counts as an error, of that kind, and as slow."""
+    story = deployed(timed=True)
+    story.at("1:10").error_rate(0.5, kind="timeout")
+    story.expect("1:50").serving(OLD).quarantined(NEW).rolled_back()
+    world = story.run()
+    key = ("production", "support-bot", NEW)
+    window = world.store.series.read(key, 0, 2**60)
+    assert sum(b.window.errors.get("timeout", 0) for b in window) > 20
+    assert max(max(b.window.latency, default=0) for b in window) > 900  # 30 s are bin 951
+
+
+@pytest.mark.parametrize("bias", [1.0, 5.0])
+def test_worse_answers_are_asked_about(bias):
+    """Labels that come late, the worse the later, show a drop of quality: a person is asked."""
+    labels = Labels(share=0.5, in_time=0.2, delay_ms=15_000, bias=bias)
+    triggers = {**OFF, "quality_high": {}}
+    story = deployed(labels=labels, calls_per_s=20, policy={"triggers": triggers})
+    story.at("2:00").quality_drop(0.6)
+    story.expect("1:59").incident(is_open=False)
+    story.expect("5:00").serving(NEW).rolled_back(0).incident().paged("product-owner: support-bot")
+    story.run()
+
+
+def test_storm_of_retries_is_one_failure():
+    """Whoever fails and tries again ten times in a second has failed once."""
+    story = deployed(calls_per_s=4)
+    story.at("0:10").retries(10)
+    story.at("1:10").error_rate(0.02)
+    story.expect("4:00").serving(NEW).rolled_back(0)
+    story.run()
+
+
+def test_burst_of_healthy_traffic_is_no_news():
+    """Fifty times the traffic for some seconds changes no verdict."""
+    story = deployed(calls_per_s=4)
+    story.at("1:30").traffic(200)
+    story.at("1:40").traffic(4)
+    story.expect("3:00").serving(NEW).rolled_back(0).incident(is_open=False).everywhere()
+    story.run()
+
+
+def test_scripted_canary_ends_at_its_breach():
+    """A script that raises a share step by step is stopped by the rollback, and stays stopped."""
+    story = Scenario(versions=(OLD, NEW), calls_per_s=40)
+    story.at("0:00").promote(OLD)
+    story.at("1:00").script(NEW, ("1s", 1), ("30s", 5), ("60s", 25), ("2m", 100))
+    story.at("2:10").error_rate(0.3, NEW)
+    story.expect("1:45").share(NEW, 5)
+    story.expect("2:05").share(NEW, 25)
+    story.expect("2:55").serving(OLD).quarantined(NEW).rolled_back(1)
+    story.expect("4:00").serving(OLD).rolled_back(1).verified(1)
+    story.run()
+
+
+def test_scripted_canary_that_is_well_serves_everybody():
+    """Without a breach the script gets to its end."""
+    story = Scenario(versions=(OLD, NEW), calls_per_s=40)
+    story.at("0:00").promote(OLD)
+    story.at("1:00").script(NEW, ("1s", 1), ("30s", 5), ("60s", 25), ("90s", 100))
+    story.expect("4:00").serving(NEW).rolled_back(0)
+    story.run()
+
+
+def test_staging_wakes_nobody():
+    """A breach in staging is recorded and rolled back there; production and people rest."""
+    story = Scenario(versions=(OLD, NEW), staging=2, calls_per_s=20)
+    story.at("0:00").promote(OLD)
+    story.at_staging("0:00").promote(OLD)
+    story.at_staging("1:00").promote(NEW)
+    story.at_staging("1:10").error_rate(0.5)
+    story.expect("3:00").serving(OLD).rolled_back(0).incident(is_open=False)
+    world = story.run()
+    staging = world.state("support-bot", "staging")
+    assert staging.route is not None and staging.route.control.version == OLD
+    assert isinstance(staging.phase, Steady)
+    kinds = {line.kind for line in world.store.log.read("staging", limit=1_000)}
+    assert {"rollback.switched", "rollback.verified"} <= kinds
+    assert not world.delivered
 
 
 def test_closed_processes_are_not_missed():

@@ -1,20 +1,23 @@
 """What only databases have: files, locks, damage, and history that SQL cannot change either."""
 
 import sqlite3
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import create_engine, text
+from sqlalchemy import Engine, create_engine, text
 from sqlalchemy.exc import DBAPIError
 
 from knowngood.conformance.examples import KEY, NOW_MS, bucket, change, notify, together
 from knowngood.core.errors import StaleState, StoreUnavailable
 from knowngood.core.model import Record, Told
 from knowngood.core.rollup import DAY_MS
+from knowngood.ports import VersionKey
 from knowngood.store import observations
+from knowngood.store.opened import OpenStore
 from knowngood.store.postgres import open_postgres
 from knowngood.store.sqlite import open_sqlite
 
@@ -64,13 +67,17 @@ def test_failure_while_writing_undoes_everything(opened):
     assert len(store.log.read()) == 1
 
 
+def open_another(engine: Engine, folder: Path) -> OpenStore:
+    """A second store on the database of `opened`, as another server has it."""
+    if engine.dialect.name == "sqlite":
+        return open_sqlite(folder / "knowngood.db")
+    return open_postgres(engine.url.render_as_string(hide_password=False))
+
+
 def test_two_stores_on_one_database_fence_each_other(opened, tmp_path):
     """Two servers on one database: each revision has one winner, and no history is lost."""
     store, engine = opened
-    if engine.dialect.name == "sqlite":
-        other = open_sqlite(tmp_path / "knowngood.db")
-    else:
-        other = open_postgres(engine.url.render_as_string(hide_password=False))
+    other = open_another(engine, tmp_path)
 
     def race(mine) -> int:
         won = 0
@@ -86,6 +93,40 @@ def test_two_stores_on_one_database_fence_each_other(opened, tmp_path):
         won = together([lambda: race(store), lambda: race(other)])
         assert sum(won) == store.states.get("production", "support").revision
         assert len(other.log.read()) == sum(won)
+
+
+def test_two_engines_keep_the_newest_folds(opened, tmp_path):
+    """Two servers that save on one database: the one that has read further is never undone."""
+    store, engine = opened
+    keys = [("production", f"p{i}", "v1") for i in range(100)]
+
+    def end_of(mine, key: VersionKey) -> int:
+        until_ms, state = mine.checkpoints.load(key)
+        assert state == {"end": until_ms}
+        return until_ms
+
+    def save(mine, ends_ms: range, order: int) -> list[int]:
+        seen_ms = []
+        for end_ms in ends_ms:
+            mine.checkpoints.save({key: (end_ms, {"end": end_ms}) for key in keys[::order]})
+            seen_ms.append(end_of(mine, keys[0]))
+            assert seen_ms[-1] >= end_ms
+        return seen_ms
+
+    with open_another(engine, tmp_path) as other:
+        for seen_ms in together(
+            [lambda: save(store, range(101, 131), 1), lambda: save(other, range(91, 121), -1)]
+        ):
+            assert seen_ms == sorted(seen_ms)
+        assert {end_of(other, key) for key in keys} == {130}
+
+
+def test_half_a_save_is_none(opened):
+    """When the database refuses one fold, those before it in the same save are not kept."""
+    store, _ = opened
+    with pytest.raises((OverflowError, DBAPIError)):
+        store.checkpoints.save({KEY: (1, {}), ("production", "tax", "v1"): (2**63, {})})
+    assert store.checkpoints.load(KEY) is None
 
 
 def test_two_compactions_count_once(opened, tmp_path, monkeypatch):
@@ -151,6 +192,24 @@ def test_damaged_file_is_named(tmp_path, new_sqlite, name):
     (tmp_path / name).write_bytes(b"not a database at all" * 100)
     with pytest.raises(StoreUnavailable, match=rf"{name} is damaged .* restore it from a backup"):
         open_sqlite(path)
+
+
+def test_damaged_observations_are_named_when_asked(tmp_path, new_sqlite):
+    """Who needs the control database only gets it; each question to the other says why not."""
+    path = new_sqlite(tmp_path)
+    (tmp_path / "knowngood-observations.db").write_bytes(b"not a database at all" * 100)
+    with open_sqlite(path, observations_needed=False) as store:
+        assert store.states.apply([change()], NOW_MS)[0].revision == 1
+        questions: list[Callable[[], Any]] = [
+            lambda: store.series.read(KEY, 0, NOW_MS),
+            lambda: store.clients.client("a"),
+            lambda: store.checkpoints.save({}),
+            lambda: store.checkpoints.load(KEY),
+            lambda: store.checkpoints.forget(NOW_MS),
+        ]
+        for ask in questions:
+            with pytest.raises(StoreUnavailable, match=r"knowngood-observations\.db is damaged"):
+                ask()
 
 
 def test_foreign_database_is_left_alone(tmp_path):

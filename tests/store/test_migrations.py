@@ -10,6 +10,7 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, MetaData, create_engine, inspect, text
 
+from knowngood.conformance.examples import KEY, NOW_MS, bucket, client
 from knowngood.core.errors import NewerSchema
 from knowngood.store.migrate import MIGRATIONS, move, revision
 from knowngood.store.postgres import open_postgres
@@ -103,6 +104,27 @@ def test_migrations_go_down_and_up_again(place):
         engine.dispose()
     with open_store(place) as store:
         assert store.states.environments() == ["production", "staging"]
+
+
+def test_observations_outlive_the_checkpoints(place):
+    """Going back before the checkpoints and forward again takes the folds and nothing else."""
+    with open_store(place) as store:
+        store.series.append([(KEY, bucket(1_000))], [client("a")], {("call", "quality"): (7, 1)})
+        store.checkpoints.save({KEY: (2_000, {"n": 1})})
+    for engine, schemas in engines(place):
+        if OBSERVATIONS_SCHEMA in schemas:
+            with engine.begin() as connection:
+                move(connection, OBSERVATIONS_SCHEMA, "0001")
+                assert revision(connection, OBSERVATIONS_SCHEMA) == "0001"
+                assert not inspect(connection).has_table("checkpoints")
+        engine.dispose()
+    with open_store(place) as store:
+        assert store.series.read(KEY, 0, NOW_MS) == [bucket(1_000)]
+        assert store.clients.client("a") == client("a")
+        assert store.series.scores(["call"]) == {("call", "quality"): 7}
+        assert store.checkpoints.load(KEY) is None
+        store.checkpoints.save({KEY: (1_000, {"n": 2})})
+        assert store.checkpoints.load(KEY) == (1_000, {"n": 2})
 
 
 def test_opening_again_changes_nothing(place):

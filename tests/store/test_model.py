@@ -30,7 +30,7 @@ from knowngood.core.model import (
     whole,
 )
 from knowngood.core.window import Bucket
-from knowngood.ports import Store
+from knowngood.ports import Store, VersionKey
 from knowngood.store.memory import open_memory
 from knowngood.store.sqlite import open_sqlite
 
@@ -69,6 +69,10 @@ heard = st.builds(
 scored = st.dictionaries(
     st.tuples(st.sampled_from(["call 1", "call 2"]), st.just("quality")),
     st.tuples(st.integers(0, 100), few.map(lambda n: NOW_MS - n * DAY_MS)),
+)
+fold = st.tuples(
+    few.map(lambda n: NOW_MS - n * DAY_MS),
+    st.fixed_dictionaries({"n": few, "level": st.floats(allow_nan=False)}),
 )
 
 
@@ -149,6 +153,15 @@ class SqliteIsMemory(RuleBasedStateMachine):
         buckets = [(key, Bucket(at_ms, window)) for key, at_ms, window in new]
         self.same(lambda store: store.series.append(buckets, clients, late))
 
+    @rule(folds=st.dictionaries(st.tuples(environments, prompts, versions), fold, max_size=3))
+    def save(self, folds: dict[VersionKey, tuple[int, dict[str, Any]]]) -> None:
+        self.same(lambda store: store.checkpoints.save(folds))
+        self.same(lambda store: [repr(store.checkpoints.load(key)) for key in folds])
+
+    @rule(days=few)
+    def forget(self, days: int) -> None:
+        self.same(lambda store: store.checkpoints.forget(NOW_MS - days * DAY_MS))
+
     @rule(days=few)
     def compact(self, days: int) -> None:
         for store in (self.memory, self.sqlite):
@@ -172,6 +185,7 @@ class SqliteIsMemory(RuleBasedStateMachine):
         self.same(lambda store: messages(store.outbox.due(2 * NOW_MS, 100)))
         self.same(lambda store: store.series.touched(NOW_MS - DAY_MS))
         self.same(lambda store: store.clients.clients("production", NOW_MS - DAY_MS))
+        self.same(lambda store: store.checkpoints.load(("production", "cs", "v1")))
 
 
 def seen(store: Store, environment: str, prompt: str) -> int:

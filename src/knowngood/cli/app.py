@@ -1,7 +1,5 @@
 """All verbs together, in the order in which a newcomer meets them."""
 
-from importlib import import_module
-from importlib.util import find_spec
 from typing import Annotated, Any
 
 import typer
@@ -10,6 +8,7 @@ from typer.core import TyperGroup
 from knowngood.cli import (
     audit,
     automation,
+    backtest,
     demo,
     diff,
     doctor,
@@ -19,6 +18,7 @@ from knowngood.cli import (
     policy,
     promote,
     push,
+    replay,
     rollback,
     serve,
     show,
@@ -99,12 +99,12 @@ def _register() -> None:
         ("automation", automation.automation),
         ("audit", audit.audit),
         ("doctor", doctor.doctor),
+        ("replay", replay.replay),
+        ("backtest", backtest.backtest),
     ):
         app.command(name)(verb)
     app.add_typer(policy.app, name="policy")
     app.add_typer(environments.app, name="environments")
-    if find_spec("knowngood.cli.replay"):
-        app.command("replay")(import_module("knowngood.cli.replay").replay)
 
 
 _register()

@@ -12,14 +12,17 @@ from knowngood.cli.options import DEFAULT_URL, Db, Json, Token, Url
 from knowngood.cli.output import heading, print_json, say, table, when
 from knowngood.core.explain import arms_words
 
-SHOW = "show"
+SHOW, REPLAY = "show", "replay"
+WORDS = (SHOW, REPLAY)
 
 
 def audit(
     name: Annotated[
-        str, typer.Argument(metavar="NAME", help="One prompt; or the word `show` before an ID.")
+        str, typer.Argument(metavar="NAME", help="One prompt; or `show` or `replay` before an ID.")
     ] = "",
-    entry: Annotated[str, typer.Argument(metavar="ID", help="After `show`: the entry.")] = "",
+    entry: Annotated[
+        str, typer.Argument(metavar="ID", help="After `show` or `replay`: the entry.")
+    ] = "",
     env: Annotated[
         str | None, typer.Option("--env", metavar="NAME", help="One environment; default: all.")
     ] = None,
@@ -32,11 +35,16 @@ def audit(
 ) -> None:
     """Show the history, newest line last.
 
-    `audit show ID` shows one line with the evidence that was frozen in it.
+    `audit show ID` shows one line with the evidence that was frozen in it. `audit replay ID` makes
+    its decision again from that evidence, and exits 1 when it comes out differently.
     """
     backend = connect(url, token, db=db)
     if entry:
-        _show(backend, name, entry, as_json)
+        _check(name, entry)
+        if name == REPLAY:
+            _replay(backend, entry, as_json)
+        else:
+            _show(backend, entry, as_json)
         return
     prompt = prompt_of(name) if name else None
     answer = backend.get("/api/audit", environment=env, prompt=prompt, after=after, limit=limit)
@@ -72,11 +80,32 @@ def _change(detail: dict[str, Any]) -> str:
     return str(after or detail.get("version") or "")
 
 
-def _show(backend: Backend, word: str, entry: str, as_json: bool) -> None:
-    if word != SHOW:
+def _check(word: str, entry: str) -> None:
+    if word not in WORDS:
         raise Usage(f"expected `audit {SHOW} {entry}` or `audit {word}`")
     if not entry.isdigit():
         raise Usage(f"{entry!r} is no id of an entry", next_step="`knowngood audit` lists them")
+
+
+def _replay(backend: Backend, entry: str, as_json: bool) -> None:
+    answer = backend.get(f"/api/audit/{entry}/replay")
+    if as_json:
+        print_json(answer)
+    else:
+        judged = f"judged at {when(answer['judged_ms'])} by {answer['policy_revision'][:12]}"
+        say(heading(f"{answer['id']}  {answer['kind']}: {answer['because']}"))
+        say(f"  {judged}, frozen in entry {answer['frozen_in']}")
+        for line in answer["again"]:
+            say(f"  again: {line['kind']}  {line.get('because', '')}".rstrip())
+        say("  same verdict" if answer["same"] else "  DIFFERENT from what was recorded:")
+        if not answer["same"]:
+            for line in answer["recorded"]:
+                say(f"  recorded: {line['kind']}  {line.get('because', '')}".rstrip())
+    if not answer["same"]:
+        raise typer.Exit(1)
+
+
+def _show(backend: Backend, entry: str, as_json: bool) -> None:
     line = backend.get(f"/api/audit/{entry}")
     if as_json:
         print_json(line)
@@ -95,7 +124,7 @@ def _print_detail(detail: dict[str, Any]) -> None:
     for finding in detail.get("findings", ()):
         say(f"  {finding['verdict']}  {finding['trigger']}  {finding['words']}")
     for key, value in detail.items():
-        if value and key not in ("findings", "windows", "now_ms"):
+        if value and key not in ("findings", "windows", "now_ms", "frozen"):
             if key == "to" and isinstance(value, list):
                 value = arms_words(value)
             words = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

@@ -14,10 +14,12 @@ from urllib.parse import unquote
 from knowngood.core.errors import BadRequest, KnowngoodError
 from knowngood.core.policy import PolicyFile, parse
 from knowngood.ports import Store
-from knowngood.server import act, judged, read
+from knowngood.server import act, dryrun, judged, read
 from knowngood.server.desk import Desk
 from knowngood.server.doctor import doctor
 from knowngood.server.policy_file import load_policy
+from knowngood.server.rerun import rerun
+from knowngood.server.separable import check
 from knowngood.store.memory import open_memory
 from knowngood.store.sqlite import open_sqlite
 
@@ -119,6 +121,15 @@ def _audit(
     return read.audit(desk, environment, prompt, after, limit)
 
 
+def _report(
+    desk: Desk,
+    environment: str = ENVIRONMENT,
+    prompt: str | None = None,
+    since: str = dryrun.SINCE,
+) -> Mapping[str, Any]:
+    return dryrun.report(desk, environment, prompt, since, now_ms())
+
+
 READS: tuple[tuple[str, Answer], ...] = (
     (r"/api/prompts", read.prompts),
     (r"/api/prompts/([^/]+)", read.prompt),
@@ -128,6 +139,9 @@ READS: tuple[tuple[str, Answer], ...] = (
     (r"/api/status", _status),
     (r"/api/audit", _audit),
     (r"/api/audit/([0-9]+)", lambda desk, entry: read.audit_entry(desk, int(entry))),
+    (r"/api/audit/([0-9]+)/replay", lambda desk, entry: rerun(desk, int(entry))),
+    (r"/api/policy/check", lambda desk: check(desk, desk.policy)),
+    (r"/api/policy/report", _report),
     (r"/api/policy", lambda desk, prompt=None: read.policy(desk, prompt)),
     (r"/api/doctor", lambda desk: doctor(desk, now_ms())),
     (r"/api/environments", read.environments),

@@ -45,6 +45,7 @@ def explain(
         return
     _print_head(answer)
     _print_sees(answer["sees"])
+    _print_evidence(answer["sees"])
     _print_decided(answer["decided"])
     _print_waits(answer["waiting_on"])
     _print_ledger(answer["state"]["ledger"])
@@ -100,6 +101,22 @@ def _to(finding: dict[str, Any]) -> str:
     if finding["waiting_on"]:
         return f"  needs {finding['waiting_on'][0]['words']}"
     return ""
+
+
+def _print_evidence(findings: list[dict[str, Any]]) -> None:
+    """What the verdicts rest on; triggers that share a detector share a line."""
+    rows: dict[tuple[str, str], list[str]] = {}
+    for finding in findings:
+        if finding["proof_words"]:
+            key = (finding["version"], finding["proof_words"])
+            rows.setdefault(key, []).append(finding["trigger"])
+    if rows:
+        _part("Evidence")
+        table(
+            ("", "", ""),
+            [(version, ", ".join(names), words) for (version, words), names in rows.items()],
+            indent=2,
+        )
 
 
 def _print_decided(decided: dict[str, Any]) -> None:

@@ -1,19 +1,14 @@
 """`knowngood replay`: what a policy would have done with recorded traffic."""
 
 import re
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from knowngood.cli.options import DEFAULT_ENVIRONMENT, Env, Json
 from knowngood.cli.output import heading, print_json, say, styled, table, verdict
-
-if TYPE_CHECKING:
-    from knowngood.sim.backtest import Progress
+from knowngood.cli.progress import bars
 
 FALLBACK_NAME = "trace"  # for a file whose name has no letter or digit
 NAME_CHARS_MAX = 128
@@ -43,8 +38,9 @@ def replay(
 
     rules = load_policy(policy) if policy else parse({})
     read = read_trace(trace, rules.scores[SCORE])
-    with _progress(f"replaying {trace.name}") as progress:
-        found = play(read.calls, rules, prompt or name_of(trace), progress, env)
+    with bars() as begin:
+        told = begin(f"replaying {trace.name}")
+        found = play(read.calls, rules, prompt or name_of(trace), told, env)
     data = answer(found, read)
     if as_json:
         print_json(data)
@@ -56,20 +52,6 @@ def name_of(trace: Path) -> str:
     """The file's name without its ending, reduced to what a prompt may be called."""
     plain = re.sub(r"[^a-z0-9._-]+", "-", trace.stem.lower())
     return plain.strip("._-")[:NAME_CHARS_MAX] or FALLBACK_NAME
-
-
-@contextmanager
-def _progress(title: str) -> Iterator["Progress | None"]:
-    """A bar on stderr where somebody can see it; None where nobody can."""
-    if not sys.stderr.isatty():
-        yield None
-        return
-    from rich.console import Console
-    from rich.progress import Progress as Bar
-
-    with Bar(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(title, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 # --- For a person

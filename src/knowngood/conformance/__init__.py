@@ -21,7 +21,11 @@ from knowngood.conformance.control import (
     RegistryConformance,
     StatesConformance,
 )
-from knowngood.conformance.observations import ClientsConformance, SeriesConformance
+from knowngood.conformance.observations import (
+    CheckpointsConformance,
+    ClientsConformance,
+    SeriesConformance,
+)
 
 __all__ = ["StoreConformance"]
 
@@ -34,5 +38,6 @@ class StoreConformance(
     SeriesConformance,
     ClientsConformance,
     PoliciesConformance,
+    CheckpointsConformance,
 ):
     """All laws of a store. Subclass it and give it a `store` fixture."""

@@ -1,13 +1,16 @@
-"""The laws of series and clients."""
+"""The laws of series, clients and checkpoints."""
 
 from dataclasses import replace
 from functools import partial
 from itertools import count
+from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from knowngood.conformance.examples import (
+    AWKWARD,
     DAY_MS,
     HOUR_MS,
     KEY,
@@ -20,7 +23,7 @@ from knowngood.conformance.examples import (
     windows,
 )
 from knowngood.core.window import Bucket, Window, total
-from knowngood.ports import Store
+from knowngood.ports import Store, VersionKey
 
 _fresh = count()
 _sparingly = settings(
@@ -29,6 +32,12 @@ _sparingly = settings(
     # Each example uses names of its own in the one store.
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
+_numbers = st.integers() | st.floats(allow_nan=False)
+_leaves = st.none() | st.booleans() | st.text() | st.just(AWKWARD) | _numbers
+_json = st.recursive(
+    _leaves, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=20
+)
+SECOND_KEY: VersionKey = ("production", "support", "v2")
 
 
 class SeriesConformance:
@@ -171,3 +180,92 @@ class ClientsConformance:
         assert [c.id for c in store.clients.clients("production", 5)] == ["a", "b"]
         assert store.clients.client("c") == client("c", seen_ms=4)
         assert store.clients.client("x") is None
+
+
+class CheckpointsConformance:
+    """Where the folds over observations stood."""
+
+    def test_last_fold_of_a_version_is_kept(self, store: Store) -> None:
+        """Each version has one fold, the newest; a version without one has none."""
+        store.checkpoints.save({KEY: (1_000, {"n": 1}), SECOND_KEY: (3_000, {"n": 2})})
+        store.checkpoints.save({KEY: (2_000, {"m": [1, None]})})
+        store.checkpoints.save({})
+        assert store.checkpoints.load(KEY) == (2_000, {"m": [1, None]})
+        assert store.checkpoints.load(SECOND_KEY) == (3_000, {"n": 2})
+        for other in (("staging", *KEY[1:]), ("production", "tax", "v1")):
+            assert store.checkpoints.load(other) is None
+
+    @pytest.mark.parametrize(
+        ("until_ms", "kept"),
+        [
+            pytest.param(1_999, "first", id="older"),
+            pytest.param(2_000, "second", id="as old"),
+            pytest.param(2_001, "second", id="newer"),
+        ],
+    )
+    def test_older_fold_replaces_no_newer_one(self, store: Store, until_ms: int, kept: str) -> None:
+        """The slower of two engines undoes nothing; what it has read further still counts."""
+        store.checkpoints.save({KEY: (2_000, {"by": "first"}), SECOND_KEY: (500, {"by": "first"})})
+        store.checkpoints.save({KEY: (until_ms, {"by": "second"}), SECOND_KEY: (600, {})})
+        assert store.checkpoints.load(KEY) == (max(until_ms, 2_000), {"by": kept})
+        assert store.checkpoints.load(SECOND_KEY) == (600, {})
+
+    @_sparingly
+    @given(state=st.dictionaries(st.text(), _json))
+    def test_state_comes_back_to_the_last_bit(self, store: Store, state: dict[str, Any]) -> None:
+        """Any JSON data, in its order; of floats also the sign of zero, and infinity."""
+        exact = [-0.0, 5e-324, 0.1 + 0.2, 1e308, float("inf"), float("-inf"), -1e-7, 10**30]
+        fold = (NOW_MS, {**state, "exact": exact, AWKWARD: AWKWARD})
+        store.checkpoints.save({KEY: fold})
+        # Compared as text, for 0.0 == -0.0 and 1 == 1.0 == True.
+        assert repr(store.checkpoints.load(KEY)) == repr(fold)
+
+    def test_kept_state_is_a_copy(self, store: Store) -> None:
+        """A fold that goes on after it was saved or loaded changes nothing of what is kept."""
+        bins = [1, 2]
+        store.checkpoints.save({KEY: (1_000, {"bins": bins, "sums": {"a": 0.5}})})
+        bins.append(3)
+        loaded = store.checkpoints.load(KEY)
+        assert loaded is not None
+        loaded[1]["sums"]["a"] = 9.0
+        assert store.checkpoints.load(KEY) == (1_000, {"bins": [1, 2], "sums": {"a": 0.5}})
+
+    @pytest.mark.parametrize("wrong", [{"x": {1, 2}}, {"x": b"1"}, {"x": [{1: 2}]}], ids=repr)
+    def test_what_json_cannot_say_is_refused(self, store: Store, wrong: dict[str, Any]) -> None:
+        """With one such state, nothing of the same save is kept."""
+        with pytest.raises(TypeError):
+            store.checkpoints.save({KEY: (1_000, {"n": 1}), SECOND_KEY: (1_000, wrong)})
+        assert store.checkpoints.load(KEY) is None
+
+    def test_old_folds_are_forgotten(self, store: Store) -> None:
+        """Those that ended before the moment go; the version may begin again, however early."""
+        store.checkpoints.save({KEY: (1_000, {"n": 1}), SECOND_KEY: (2_000, {"n": 2})})
+        assert store.checkpoints.forget(1_000) == 0
+        assert store.checkpoints.forget(2_000) == 1
+        assert store.checkpoints.load(KEY) is None
+        assert store.checkpoints.load(SECOND_KEY) == (2_000, {"n": 2})
+        store.checkpoints.save({KEY: (500, {"n": 3})})
+        assert store.checkpoints.load(KEY) == (500, {"n": 3})
+        assert store.checkpoints.forget(NOW_MS) == 2
+
+    def test_many_folds_at_once(self, store: Store) -> None:
+        """2,000 versions go in together, are replaced together and go together."""
+        keys = [("production", f"p{i}", "v1") for i in range(2_000)]
+        for until_ms in (1, 2):
+            store.checkpoints.save({key: (until_ms, {"of": key[1]}) for key in keys})
+        assert store.checkpoints.load(keys[-1]) == (2, {"of": "p1999"})
+        assert store.checkpoints.forget(3) == 2_000
+
+    def test_concurrent_saves_keep_the_newest(self, store: Store) -> None:
+        """Whoever comes in between, in whatever order, the newest fold of each version is left."""
+        keys = [("production", "support", f"v{i}") for i in range(40)]
+
+        def save_10(name: int) -> None:
+            mine = keys if name % 2 else keys[::-1]
+            for step in range(10):
+                until_ms = 100 + (7 * step + name) % 80
+                store.checkpoints.save({key: (until_ms, {"end": until_ms}) for key in mine})
+                store.checkpoints.forget(100 + step)
+
+        assert together([partial(save_10, n) for n in range(8)]) == [None] * 8
+        assert {str(store.checkpoints.load(key)) for key in keys} == {"(170, {'end': 170})"}

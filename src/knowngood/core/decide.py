@@ -4,6 +4,9 @@ Laws, held by tests: deciding again after applying a decision changes nothing (f
 blind never move a route; no brake and no hold stops a person's rollback.
 """
 
+from dataclasses import replace
+
+from knowngood.core.frozen import FROZEN, freeze
 from knowngood.core.look import findings
 from knowngood.core.model import (
     Action,
@@ -27,6 +30,7 @@ from knowngood.core.steps.confirm import confirm
 from knowngood.core.steps.notice import alert, blindness
 from knowngood.core.steps.respond import respond, settle
 from knowngood.core.steps.verify import verify
+from knowngood.core.steps.watchdog import watchdog
 
 # The article's slowest allowed look is 30 s; ours is 5 s while anything happens (R6).
 BUSY_RECHECK_MS = 1_000
@@ -49,19 +53,31 @@ def decide(state: State, observed: Observed, policy: PromptPolicy, now_ms: int) 
     case = Case(state, observed, policy, found, now_ms)
     actions: tuple[Action, ...] = ()
     fleet_actions: tuple[Action, ...] = ()
-    waiting: list[Wait] = []
+    waits = _evidence_waits(case)
+    # What is past its threshold and not proven yet is what people look for first.
+    waiting = [wait for wait in waits if wait.kind == "evidence"]
     for step in _steps(case):
         waiting += step.waiting_on
         if step.actions and not actions:
             actions, fleet_actions = step.actions, step.fleet_actions
-    waiting += _evidence_waits(case)
+    waiting += waits
     return Decision(
-        actions=actions,
+        actions=_with_look(case, actions),
         findings=found,
         waiting_on=tuple(dict.fromkeys(waiting)),
         fleet_actions=fleet_actions,
         recheck_after_ms=BUSY_RECHECK_MS if actions else _recheck_ms(case),
     )
+
+
+def _with_look(case: Case, actions: tuple[Action, ...]) -> tuple[Action, ...]:
+    """The actions with all that they rest on put away in their first line of history."""
+    for place, action in enumerate(actions):
+        if isinstance(action, Record):
+            look = freeze(case.state, case.observed, case.now_ms)
+            full = replace(action, detail={**action.detail, FROZEN: look})
+            return (*actions[:place], full, *actions[place + 1 :])
+    return actions
 
 
 def _steps(case: Case) -> tuple[Step, ...]:
@@ -74,6 +90,7 @@ def _steps(case: Case) -> tuple[Step, ...]:
         case Steady():
             return (
                 respond(case),
+                watchdog(case),
                 blindness(case),
                 _automation_ended(case),
                 settle(case),

@@ -3,16 +3,26 @@
 import math
 from dataclasses import dataclass, replace
 
+from knowngood.core.levels import MIN_LATENCY_BASELINE
 from knowngood.core.measure import QUANTILES, Measure, measure
 from knowngood.core.model import Comparison, Finding, Verdict, Wait
+from knowngood.core.plain import enough, found_by, is_relative, judge
+from knowngood.core.reading import (
+    NOTHING_READ,
+    Proof,
+    RateSign,
+    Reading,
+    ScoreSign,
+    TimeToDetect,
+)
 from knowngood.core.rules import Condition, PromptPolicy, Trigger
+from knowngood.core.stats import TICKS_TO_ALARM, alternatives, calls_to_alarm, divergence
+from knowngood.core.track import GATE_BAD, GATE_REQUESTS, relative_key
+from knowngood.core.watch import Watch, is_rate, is_score, watch_of
 from knowngood.core.window import Window
 
-# A move of a mean counts only when it is this many standard errors from nothing: the look is
-# repeated every second, so the usual two would cry wolf (docs/decisions/0003).
-REAL_MOVE_SIGMAS = 4.0
-# One-sided 5 %, power 80 %: (1.645 + 0.842)^2, for "needs about N labels".
-FIXED_TEST_FACTOR = 6.18
+EXPECTED_RATES = (0.06, 0.2, 1.0)  # for which the time to detect is told
+LAG_MS = 2_000  # until a bucket is final
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,40 +43,79 @@ class Frame:
     window: Window
     baselines: tuple[Baseline, ...] = ()
     blind: bool = False
+    reading: Reading = NOTHING_READ
 
 
 def detect(trigger: Trigger, frame: Frame, policy: PromptPolicy) -> Finding:
     """The finding of one trigger for one version; pure, from the frame alone."""
+    watch = watch_of(trigger)
+    if watch is None:
+        return detect_plain(trigger, frame, policy)
+    if is_score(watch.metric):
+        return _score_finding(trigger, watch, frame)
+    return _rate_finding(trigger, watch, frame, policy)
+
+
+def detect_plain(trigger: Trigger, frame: Frame, policy: PromptPolicy) -> Finding:
+    """The finding by the plain rule: one window, its limit and a minimum count."""
     when = trigger.when
-    found = measure(when.metric, frame.window, trigger.kinds, policy.scores)
+    found = found_by(trigger, frame.window, policy)
     base, source = _baseline(when, trigger.kinds, frame, policy)
-    if trigger.evidence == "none":
-        # The bare threshold of those who want it: no minimum but their own, and no look at noise.
-        found = replace(found, min_n=trigger.min_requests or 1, min_bad=0, se=None, low=None)
-    verdict, waits = _judge(when, found, base, frame)
+    verdict, waits = judge(when, found, base, frame.window)
+    return _finding(
+        trigger,
+        frame,
+        replace(
+            _EMPTY,
+            verdict=verdict,
+            n=found.n,
+            bad=found.bad,
+            estimate=found.estimate,
+            baseline=base.estimate if base else None,
+            source=source,
+            waits=waits,
+        ),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Judged:
+    """What was found, before it is put into its trigger's words."""
+
+    verdict: Verdict
+    n: int = 0
+    bad: int | None = None
+    estimate: float | None = None
+    baseline: float | None = None
+    source: str = ""
+    waits: tuple[Wait, ...] = ()
+    proof: Proof | None = None
+
+
+_EMPTY = _Judged(Verdict.UNSURE)
+
+
+def _finding(trigger: Trigger, frame: Frame, judged: _Judged) -> Finding:
+    when = trigger.when
     return Finding(
         trigger=trigger.name,
         version=frame.version,
         metric=when.metric,
         comparison=when.comparison,
         limit=when.limit,
-        verdict=verdict,
+        verdict=Verdict.BLIND if frame.blind else judged.verdict,
         response=trigger.action,
         severity=trigger.severity,
-        n=found.n,
-        bad=found.bad,
-        estimate=found.estimate,
-        baseline=base.estimate if base else None,
-        baseline_source=source,
+        n=judged.n,
+        bad=judged.bad,
+        estimate=judged.estimate,
+        baseline=judged.baseline,
+        baseline_source=judged.source,
         since_ms=frame.since_ms,
         until_ms=frame.until_ms,
-        waiting_on=waits,
+        waiting_on=(Wait("reports"),) if frame.blind else judged.waits,
+        proof=judged.proof,
     )
-
-
-def is_relative(when: Condition) -> bool:
-    """Whether the condition is held against a baseline."""
-    return when.comparison in (Comparison.DROP, Comparison.INCREASE)
 
 
 def _baseline(
@@ -76,109 +125,159 @@ def _baseline(
         return None, ""
     for candidate in frame.baselines:
         base = measure(when.metric, candidate.window, kinds, policy.scores)
-        enough = _enough(when.metric, base, policy)
-        if base.estimate is not None and base.n >= enough and base.estimate > 0:
+        least = enough(when.metric, base, policy)
+        if base.estimate is not None and base.n >= least and base.estimate > 0:
             return base, candidate.source
     return None, ""
 
 
-def _enough(metric: str, base: Measure, policy: PromptPolicy) -> int:
-    """How many requests or labels a baseline needs; a quantile needs as many as on our side."""
-    if base.unit == "labels":
-        return policy.baseline.min_labels
-    return base.min_n if metric in QUANTILES else policy.baseline.min_requests
+# --- Shares: failures, counters, slow calls
 
 
-def _judge(
-    when: Condition,
-    found: Measure,
-    base: Measure | None,
-    frame: Frame,
+def _rate_finding(trigger: Trigger, watch: Watch, frame: Frame, policy: PromptPolicy) -> Finding:
+    base, source = _begun_with(watch, frame, policy)
+    judged = replace(_EMPTY, baseline=base.estimate if base else None, source=source)
+    signs = frame.reading.rates.get(watch.key, ())
+    sign = max(signs, key=_strength, default=None)
+    if watch.metric in QUANTILES:
+        found = measure(watch.metric, frame.window, trigger.kinds, policy.scores)
+        judged = replace(judged, n=found.n, estimate=found.estimate)
+    elif sign is not None and sign.n:
+        judged = replace(judged, n=sign.n, bad=sign.bad, estimate=sign.bad / sign.n)
+    if sign is not None:
+        judged = replace(judged, proof=_proof(watch, sign, frame.reading))
+    verdict, waits = _judge_rate(watch, sign, frame)
+    return _finding(trigger, frame, replace(judged, verdict=verdict, waits=waits))
+
+
+def _begun_with(watch: Watch, frame: Frame, policy: PromptPolicy) -> tuple[Measure | None, str]:
+    """What the detector of a relative limit began with: the frozen day, else the control."""
+    if watch.comparison is not Comparison.INCREASE:
+        return None, ""
+    least = policy.baseline.min_requests
+    if watch.metric in QUANTILES:
+        least = MIN_LATENCY_BASELINE
+    for candidate in sorted(frame.baselines, key=lambda each: each.source == "control"):
+        base = measure(watch.metric, candidate.window, watch.kinds, policy.scores)
+        if base.estimate and base.n >= least:
+            return base, candidate.source
+    return None, ""
+
+
+def _strength(sign: RateSign) -> tuple[bool, float]:
+    """How close a detector is to an alarm: the first rung of a ladder that is, speaks for it."""
+    return sign.over, sign.log_e + math.log(sign.alpha)
+
+
+def _judge_rate(
+    watch: Watch, sign: RateSign | None, frame: Frame
 ) -> tuple[Verdict, tuple[Wait, ...]]:
-    if frame.blind:
-        return Verdict.BLIND, (Wait("reports"),)
-    if found.n == 0 or found.estimate is None:
-        kind = found.unit if frame.window.call_count else "idle"
-        return Verdict.UNSURE, (Wait(kind, found.min_n, 0, when.metric),)
-    if is_relative(when) and base is None:  # more traffic would not help
-        return Verdict.UNSURE, (Wait("baseline", detail=when.metric),)
-    if found.n < found.min_n:
-        return Verdict.UNSURE, (Wait(found.unit, found.min_n, found.n, when.metric),)
-    return _compare(when, found, base)
+    if frame.window.call_count == 0:
+        return Verdict.UNSURE, (Wait("idle", GATE_REQUESTS, 0, watch.metric),)
+    if sign is None:
+        kind = "not_separable" if watch.key in frame.reading.inseparable else "baseline"
+        return Verdict.UNSURE, (Wait(kind, detail=watch.metric),)
+    if sign.over:
+        if is_proof(sign.log_e, sign.alpha):
+            return Verdict.BREACH, ()
+        return Verdict.UNSURE, (evidence_wait(watch.metric, sign, frame.reading.calls_per_s),)
+    least = GATE_REQUESTS if is_rate(watch.metric) else max(GATE_REQUESTS, round(1 / sign.limit))
+    if sign.n < least:
+        return Verdict.UNSURE, (Wait("requests", least, sign.n, watch.metric),)
+    if sign.bad > sign.limit * sign.n:  # above it, by too few failures to be a breach
+        if is_rate(watch.metric):
+            return Verdict.UNSURE, (Wait("errors", GATE_BAD, sign.bad, watch.metric),)
+        return Verdict.UNSURE, (evidence_wait(watch.metric, sign, frame.reading.calls_per_s),)
+    return Verdict.CLEAR, ()
 
 
-def _compare(
-    when: Condition, found: Measure, base: Measure | None
-) -> tuple[Verdict, tuple[Wait, ...]]:
-    assert found.estimate is not None
-    move = worsening(when.comparison, found.estimate, base.estimate if base else None)
-    over = move > when.limit if when.comparison is not Comparison.BELOW else move > -when.limit
-    if found.bad is not None and over and found.bad < found.min_bad:
-        return Verdict.UNSURE, (Wait("errors", found.min_bad, found.bad, when.metric),)
-    if found.se is not None:
-        return _compare_mean(when, found, base, move)
-    if over and base and not _apart(when.comparison, found, base):
-        return Verdict.UNSURE, (Wait("noise", detail=when.metric),)
-    return (Verdict.BREACH if over else Verdict.CLEAR), ()
+def is_proof(log_e: float, alpha: float) -> bool:
+    """Whether evidence of `log_e` nats is enough at level `alpha`."""
+    return log_e >= math.log(1 / alpha)
 
 
-def worsening(comparison: Comparison, estimate: float, baseline: float | None) -> float:
-    """How far a metric moved in the bad direction, to be held against the limit.
+def evidence_wait(metric: str, sign: RateSign, calls_per_s: float) -> Wait:
+    """More evidence is needed; `need` and `have` are values of E, `eta_ms` at today's traffic."""
+    left = math.log(1 / sign.alpha) - sign.log_e
+    rate = sign.bad / sign.n if sign.n else 0.0
+    told = divergence(rate, sign.healthy) * calls_per_s if rate > sign.healthy else 0.0
+    eta_ms = round(1000 * left / told) if told > 0 else None
+    return Wait("evidence", 1 / sign.alpha, math.exp(sign.log_e), metric, eta_ms)
 
-    Relative comparisons give a fraction of the baseline, `above` the estimate itself, and `below`
-    its negative (so that larger is always worse).
+
+def _proof(watch: Watch, sign: RateSign, reading: Reading) -> Proof:
+    relative = reading.relative.get(relative_key(watch.metric, watch.kinds))
+    on_calls = is_rate(watch.metric)
+    return Proof(
+        alpha=sign.alpha,
+        log_e=sign.log_e,
+        over=sign.over,
+        limit=sign.limit,
+        healthy=sign.healthy,
+        n=sign.n,
+        bad=sign.bad,
+        window_ms=sign.window_ms,
+        over_since_ms=sign.over_since_ms,
+        log_e_relative=relative,
+        separable=sign.separable,
+        above=sign.above,
+        time_to_detect=time_to_detect(sign, reading.calls_per_s) if on_calls else (),
+    )
+
+
+def time_to_detect(sign: RateSign, calls_per_s: float) -> tuple[TimeToDetect, ...]:
+    """How long some true rates would take to be found, from a deploy and at this traffic.
+
+    The calls of detectors.md, section 1, and at least as many distinct failing seconds as the cap
+    on a tick asks for; None for a rate that is not above the healthy one, or without traffic.
     """
-    match comparison:
-        case Comparison.ABOVE:
-            return estimate
-        case Comparison.BELOW:
-            return -estimate
-        case Comparison.DROP:
-            assert baseline
-            return (baseline - estimate) / baseline
-        case Comparison.INCREASE:
-            assert baseline
-            return (estimate - baseline) / baseline
+    told: list[TimeToDetect] = []
+    for rate in EXPECTED_RATES:
+        calls = calls_to_alarm(rate, sign.healthy, sign.alpha, len(alternatives(sign.limit)))
+        if calls_per_s <= 0 or math.isinf(calls) or rate <= sign.limit:
+            told.append(TimeToDetect(rate))
+            continue
+        ticks_s = (TICKS_TO_ALARM + 1) * max(1.0, 1 / (rate * calls_per_s))
+        after_ms = round(1000 * max(calls / calls_per_s, ticks_s)) + LAG_MS
+        told.append(TimeToDetect(rate, after_ms))
+    return tuple(told)
 
 
-def _apart(comparison: Comparison, found: Measure, base: Measure) -> bool:
-    """Whether two quantiles' rank bounds do not overlap; metrics without bounds always pass."""
-    if found.low is None or found.high is None or base.low is None or base.high is None:
-        return True
-    if comparison is Comparison.INCREASE:
-        return found.low > base.high
-    return found.high < base.low
+# --- Scores
 
 
-def _compare_mean(
-    when: Condition, found: Measure, base: Measure | None, move: float
+def _score_finding(trigger: Trigger, watch: Watch, frame: Frame) -> Finding:
+    sign = frame.reading.scores.get(watch.key)
+    if sign is None:
+        kind = "labels" if frame.window.call_count else "idle"
+        missing = Wait(kind, watch.min_labels, 0, watch.metric)
+        return _finding(trigger, frame, replace(_EMPTY, waits=(missing,)))
+    verdict, waits = _judge_score(trigger.when, watch, sign)
+    judged = _Judged(
+        verdict=verdict,
+        n=sign.recent_n,
+        estimate=sign.mean,
+        baseline=sign.baseline,
+        source=sign.source,
+        waits=waits,
+        proof=Proof(sign.alpha, sign.log_e, sign.over, n=sign.n),
+    )
+    return _finding(trigger, frame, judged)
+
+
+def _judge_score(
+    when: Condition, watch: Watch, sign: ScoreSign
 ) -> tuple[Verdict, tuple[Wait, ...]]:
-    """A mean breaches when it moved past its limit and past what noise does; else it is unsure."""
-    assert found.se is not None and found.estimate is not None
-    limit = when.limit if when.comparison is not Comparison.BELOW else -when.limit
-    if base is None:
-        se, excess = found.se, move - limit
-        real = excess > REAL_MOVE_SIGMAS * se
-    else:
-        assert base.se is not None and base.estimate is not None
-        # A few labels that happen to agree understate their own noise: skewed scores do that often.
-        own_se = max(found.se, base.se * math.sqrt(base.n / found.n))
-        ratio = found.estimate / base.estimate
-        se = math.hypot(own_se, ratio * base.se) / base.estimate
-        excess = move - limit
-        real = move > REAL_MOVE_SIGMAS * se
-    if excess > 0 and real:
+    if is_relative(when) and sign.baseline is None:
+        return Verdict.UNSURE, (Wait("baseline", detail=when.metric),)
+    if sign.n < watch.min_labels:
+        return Verdict.UNSURE, (Wait("labels", watch.min_labels, sign.n, when.metric),)
+    if sign.over and is_proof(sign.log_e, sign.alpha):
         return Verdict.BREACH, ()
-    if excess + se <= 0:
+    limit = when.limit if is_relative(when) else 0.0
+    if not sign.over and sign.move + sign.move_se <= limit:
         return Verdict.CLEAR, ()
-    return Verdict.UNSURE, (_needs(found, base, max(move, limit) if base else excess, se, when),)
-
-
-def _needs(found: Measure, base: Measure | None, move: float, se: float, when: Condition) -> Wait:
-    """How many labels a side a single fixed test would need to tell this move from noise."""
-    if base is not None and base.se is not None and base.estimate:
-        variance = ((found.se or 0) ** 2 * found.n + base.se**2 * base.n) / base.estimate**2
-    else:
-        variance = se**2 * found.n
-    need = FIXED_TEST_FACTOR * variance / max(abs(move), 0.01) ** 2
-    return Wait("separable", max(math.ceil(need), found.n + 1), found.n, when.metric)
+    if sign.needed_n > sign.n:
+        return Verdict.UNSURE, (Wait("separable", sign.needed_n, sign.n, when.metric),)
+    have = math.exp(min(sign.log_e, math.log(1 / sign.alpha)))
+    return Verdict.UNSURE, (Wait("evidence", 1 / sign.alpha, have, when.metric),)

@@ -15,9 +15,11 @@ from knowngood.core.model import (
     Notify,
     Outgoing,
     Record,
+    Renew,
     Route,
     SetAutomation,
     SetIncident,
+    ShareStep,
     Stand,
     Standing,
     State,
@@ -26,6 +28,7 @@ from knowngood.core.model import (
 )
 
 HOUR_MS = 3_600_000
+STEPS_MAX = 50  # a ladder has four; what is older concerns no detector any more
 
 
 def evolve(state: State, change: Change, generation: int, now_ms: int) -> State:
@@ -85,7 +88,8 @@ def outgoing(change: Change, now_ms: int) -> list[Outgoing]:
 def _step(state: State, action: Action, actor: str, generation: int, now_ms: int) -> State:
     match action:
         case MoveRoute(arms, salt):
-            return _move(state, Route(arms, salt, generation, now_ms), actor, now_ms)
+            route = Route(arms, salt, generation, now_ms)
+            return _move(state, replace(route, steps=_steps(state, route)), actor, now_ms)
         case Stand(version, standing, because):
             entry = state.entry(version) or Entry(version, standing, now_ms)
             stood = replace(entry, standing=standing, since_ms=now_ms, because=because, actor=actor)
@@ -93,6 +97,9 @@ def _step(state: State, action: Action, actor: str, generation: int, now_ms: int
         case Freeze(version, baseline):
             left = state.entry(version)
             return _write(state, replace(left, baseline=baseline)) if left else state
+        case Renew(version):
+            alarmed = state.entry(version)
+            return _write(state, replace(alarmed, fresh_ms=now_ms)) if alarmed else state
         case Enter(phase):
             return replace(state, phase=phase)
         case SetIncident(incident):
@@ -125,8 +132,18 @@ def _move(state: State, route: Route, actor: str, now_ms: int) -> State:
             standing = Standing.GOOD if declared else Standing.CANDIDATE
             because = "first version routed here: good as declared" if declared else "deployed"
             entry = Entry(arm.version, standing, now_ms, because=because, actor=actor)
-        state = _write(state, replace(entry, routed_ms=now_ms))
+        state = _write(state, replace(entry, routed_ms=now_ms, fresh_ms=None))
     return replace(state, route=route, phase=Steady(), told=(), incident_count=0)
+
+
+def _steps(state: State, route: Route) -> tuple[ShareStep, ...]:
+    """The candidate's shares so far and the new one; another pair of versions begins anew."""
+    if route.candidate is None:
+        return ()
+    before: tuple[ShareStep, ...] = ()
+    if state.route and [a.version for a in state.route.arms] == [a.version for a in route.arms]:
+        before = state.route.steps[-STEPS_MAX:]
+    return (*before, ShareStep(route.since_ms, route.candidate.weight_bp))
 
 
 def _write(state: State, entry: Entry) -> State:

@@ -1,5 +1,6 @@
 """Findings, decisions and waits as sentences. CLI, pages, API and messages all use these words."""
 
+import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -19,7 +20,9 @@ from knowngood.core.model import (
     Verifying,
     Wait,
 )
+from knowngood.core.reading import TimeToDetect
 
+LOG_MILLION = math.log(1e6)
 NAMES_SHOWN = 5  # of processes, in a sentence
 NAMES_KEPT = 100  # of processes, frozen in a line of history
 
@@ -90,6 +93,42 @@ def finding_words(finding: Finding) -> str:
     return f"{seen} (n = {finding.n})"
 
 
+def proof_words(finding: Finding) -> str | None:
+    """What a finding rests on: `E = 38 of 1,000, healthy up to 0.8%`; None for a plain one."""
+    proof = finding.proof
+    if proof is None:
+        return None
+    words = [f"E = {_e_words(proof.log_e)} of {1 / proof.alpha:,.0f}"]
+    if proof.healthy is not None:
+        words.append(f"healthy up to {percent(proof.healthy)}")
+    if not proof.separable and proof.limit is not None:
+        raised = percent(proof.limit)
+        words.append(
+            f"limit raised to {raised}, the baseline is too close (THRESHOLD_NOT_SEPARABLE)"
+        )
+    if proof.log_e_relative is not None:
+        words.append(f"against the control E = {_e_words(proof.log_e_relative)}")
+    if proof.time_to_detect:
+        words.append(f"time to detect {detect_words(proof.time_to_detect)}")
+    return ", ".join(words)
+
+
+def detect_words(times: Iterable[TimeToDetect]) -> str:
+    """`6% 2 min, 20% 19 s, 100% 6 s` at today's traffic; `never` where it cannot be found."""
+    return ", ".join(
+        f"{100 * t.rate:g}% {'never' if t.after_ms is None else duration(t.after_ms)}"
+        for t in times
+    )
+
+
+def _e_words(log_e: float) -> str:
+    """An e-value; beyond a million its size says nothing more."""
+    if log_e > LOG_MILLION:
+        return "over 1,000,000"
+    value = math.exp(log_e)
+    return f"{value:,.0f}" if value >= 10 else f"{value:.2g}"
+
+
 def _compared(finding: Finding) -> str:
     assert finding.estimate is not None
     value = amount(finding.metric, finding.estimate)
@@ -132,10 +171,24 @@ def wait_words(wait: Wait) -> str:
                 f"about {need} labels a side: with {have} the change of {name} "
                 "is not separable from noise"
             )
+        case "evidence":
+            return _evidence_words(wait, name)
+        case "not_separable":
+            return (
+                f"a wider limit for {name}: a healthy version passes this one by chance "
+                "(THRESHOLD_NOT_SEPARABLE)"
+            )
         case "reports":
             return "reports: every process that used to report is silent"
         case _:
             return _other_wait_words(wait, have, need)
+
+
+def _evidence_words(wait: Wait, name: str) -> str:
+    """`more evidence on errors: E = 38 of 1,000, about 3 min at this traffic`."""
+    have = f"{wait.have:.1f}" if (wait.have or 0) < 10 else f"{wait.have:,.0f}"
+    eta = "" if wait.eta_ms is None else f", about {duration(wait.eta_ms)} at this traffic"
+    return f"more evidence on {name}: E = {have} of {_count(wait.need):,}{eta}"
 
 
 def _other_wait_words(wait: Wait, have: int, need: int) -> str:
@@ -163,6 +216,13 @@ def _other_wait_words(wait: Wait, have: int, need: int) -> str:
             return f"an operator: {detail}"
         case "brake":
             return f"a brake: {detail}"
+        case "attribution":
+            return (
+                f"proof that it is the version and not its provider: E = {wait.have or 0:.1f} of "
+                f"{need} against the control {detail}"
+            )
+        case "control_calls":
+            return f"calls of the control {detail}, to see whether it fails too ({have} of {need})"
         case _:
             return detail or wait.kind
 
@@ -231,3 +291,30 @@ def decision_words(state: State, decision: Decision) -> str:
 def _as_sentence(words: str) -> str:
     # Names keep their capitals, so this is not str.capitalize().
     return f"{words[0].upper()}{words[1:]}."
+
+
+PLAIN_NAMES = {"error_rate": "Error rate", "latency_p99": "Latency"}
+
+
+def article_words(finding: Finding | None) -> str:
+    """A breach as the plain rule behind `evidence: none` says it; None: nothing was found.
+
+    `Error rate 7.3% exceeds 5% threshold`, `Quality dropped 25.0%`, `Latency increased 120.0%`, and
+    `All metrics healthy` for whatever is no breach: the reasons of the article's class, letter by
+    letter, for whoever has them in an alert or a script already.
+    """
+    if finding is None or finding.verdict is not Verdict.BREACH or finding.estimate is None:
+        return "All metrics healthy"
+    words = metric_words(finding.metric)
+    name = PLAIN_NAMES.get(finding.metric, f"{words[0].upper()}{words[1:]}")
+    match finding.comparison:
+        case Comparison.DROP | Comparison.INCREASE if finding.baseline:
+            verb = "dropped" if finding.comparison is Comparison.DROP else "increased"
+            move = abs(finding.estimate - finding.baseline) / finding.baseline
+            return f"{name} {verb} {100 * move:.1f}%"
+        case Comparison.ABOVE if finding.bad is not None:
+            rate, limit = 100 * finding.estimate, 100 * finding.limit
+            return f"{name} {rate:.1f}% exceeds {limit:g}% threshold"
+    value, threshold = (amount(finding.metric, x) for x in (finding.estimate, finding.limit))
+    verb = "is below" if finding.comparison is Comparison.BELOW else "exceeds"
+    return f"{name} {value} {verb} {threshold} threshold"

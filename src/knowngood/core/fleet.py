@@ -12,6 +12,7 @@ PATIENCE_MS = 60_000
 MEANING = {
     "ingest": "reports are not written, so every prompt is as good as blind",
     "reconcile": "no prompt is judged, and nothing is rolled back by itself",
+    "checkpoint": "detectors are not saved: a restart would forget what they have learnt",
     "deliver": "messages to people are not sent",
     "compact": "old reports are not rolled up, and the disk fills",
 }

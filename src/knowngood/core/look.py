@@ -1,26 +1,49 @@
 """All findings on a prompt: which versions are looked at, over which stretch, against what."""
 
+import math
 from collections.abc import Iterable
+from dataclasses import replace
 
 from knowngood.core.detect import Baseline, Frame, detect
 from knowngood.core.model import (
+    Comparison,
     Entry,
     Finding,
     Observed,
     Response,
     Severity,
+    ShareStep,
     Standing,
     State,
     Verdict,
 )
-from knowngood.core.rules import AlertRule, PromptPolicy, Trigger
-from knowngood.core.window import BUCKET_MS
+from knowngood.core.reading import RateSign, Reading
+from knowngood.core.rules import AlertRule, Condition, PromptPolicy, Trigger
+from knowngood.core.track import GATE_REQUESTS, Plan, Split
+from knowngood.core.watch import ELEVATED_RATE, Watch, alert_triggers, elevated
+from knowngood.core.window import BUCKET_MS, Window
+
+WORSE_THAN_CONTROL = "worse_than_control"
+CASCADE = "cascade"
+WORSE_EVIDENCE = 100.0  # that the candidate does worse than its control, for a question of its own
+CASCADE_EVIDENCE = 100.0
+CASCADE_WITHIN_MS = 300_000
+CASCADE_CHANGED_MS = 24 * 3_600_000  # a version that came within this may be why
+
+
+def _elevated_trigger(window_ms: int) -> Trigger:
+    when = Condition("error_rate", Comparison.ABOVE, ELEVATED_RATE, "error_rate > 2%")
+    return Trigger(CASCADE, when, Severity.HIGH, Response.ASK, "on-call", window_ms)
 
 
 def findings(
     state: State, observed: Observed, policy: PromptPolicy, now_ms: int
 ) -> tuple[Finding, ...]:
-    """Every trigger on every version of the route, and the alerts in force on the suspect."""
+    """Every trigger on every version of the route, and the alerts in force on the suspect.
+
+    Two more are always there: a candidate that does provably worse than its control, and related
+    prompts that fail together.
+    """
     route = state.route
     if route is None:
         return ()
@@ -28,14 +51,72 @@ def findings(
     for arm in route.arms:
         triggers = list(policy.triggers)
         if arm == route.suspect:
-            triggers += alert_triggers(policy, age_ms(state, arm.version, now_ms))
+            for rule in alert_rules(policy, age_ms(state, arm.version, now_ms)):
+                triggers += alert_triggers(rule, policy)
         # Most triggers share one window: each is summed once.
         frames = {
             window_ms: frame(state, observed, policy, arm.version, window_ms)
             for window_ms in {t.window_ms for t in triggers}
         }
         found += [detect(t, frames[t.window_ms], policy) for t in triggers]
-    return tuple(found)
+    return (*found, *_always(state, observed, policy, now_ms))
+
+
+def _always(
+    state: State, observed: Observed, policy: PromptPolicy, now_ms: int
+) -> tuple[Finding, ...]:
+    assert state.route is not None
+    suspect = state.route.suspect.version
+    seen = frame(state, observed, policy, suspect, policy.window_ms)
+    high = detect(_elevated_trigger(policy.window_ms), seen, policy)
+    proof = high.proof
+    if proof is None or not proof.over:
+        return ()
+    told: list[Finding] = []
+    relative = proof.log_e_relative
+    if state.route.candidate and relative is not None and relative >= math.log(WORSE_EVIDENCE):
+        told.append(replace(high, trigger=WORSE_THAN_CONTROL, verdict=Verdict.BREACH))
+    if proof.log_e >= math.log(CASCADE_EVIDENCE) and is_cascade(observed, now_ms):
+        changed = now_ms - state.route.since_ms < CASCADE_CHANGED_MS
+        response = Response.ROLLBACK if changed else Response.ASK
+        told.append(
+            replace(
+                high,
+                trigger=CASCADE,
+                verdict=Verdict.BREACH,
+                response=response,
+                severity=Severity.CRITICAL,
+            )
+        )
+    return tuple(told)
+
+
+def is_cascade(observed: Observed, now_ms: int) -> bool:
+    """Related prompts fail together, and their provider serves another prompt well.
+
+    definitions.md, Judging: what they have in common is then not the provider.
+    """
+    together = [r for r in observed.related if now_ms - r.elevated_since_ms <= CASCADE_WITHIN_MS]
+    return bool(together) and bool(observed.unrelated_clear)
+
+
+def is_elevated(reading: Reading, policy: PromptPolicy) -> bool:
+    """Whether the version fails more often than 2 %, with the evidence of a cascade."""
+    sign = _elevated_sign(reading, policy)
+    return sign is not None and sign.over and sign.log_e >= math.log(CASCADE_EVIDENCE)
+
+
+def is_well(reading: Reading, policy: PromptPolicy) -> bool:
+    """Whether enough calls were seen lately to say that the version is not elevated."""
+    sign = _elevated_sign(reading, policy)
+    if sign is None or sign.over or sign.n < GATE_REQUESTS:
+        return False
+    return 0 < sign.window_ms <= policy.window_ms
+
+
+def _elevated_sign(reading: Reading, policy: PromptPolicy) -> RateSign | None:
+    signs = reading.rates.get(elevated(policy.window_ms).key, ())
+    return signs[0] if signs else None
 
 
 def breaches(
@@ -66,7 +147,7 @@ def overall(found: Iterable[Finding]) -> Verdict | None:
 
 def _is_out_of_reach(finding: Finding) -> bool:
     return finding.verdict is Verdict.UNSURE and all(
-        wait.kind == "baseline" or (wait.kind == "labels" and not wait.have)
+        wait.kind in ("baseline", "not_separable") or (wait.kind == "labels" and not wait.have)
         for wait in finding.waiting_on
     )
 
@@ -79,11 +160,13 @@ def frame(
     routed_ms = entry.routed_ms if entry and entry.routed_ms is not None else 0
     # Its first calls are in the bucket that was open when it came.
     since_ms = max(observed.until_ms - window_ms, routed_ms - routed_ms % BUCKET_MS)
+    evidence = observed.evidence(version)
     return Frame(
         version=version,
         since_ms=since_ms,
         until_ms=observed.until_ms,
-        window=observed.evidence(version).since(since_ms),
+        window=evidence.since(since_ms),
+        reading=evidence.reading,
         baselines=_baselines(state, observed, policy, version, since_ms),
         blind=is_blind(state, observed, version),
     )
@@ -160,17 +243,38 @@ def alert_rules(policy: PromptPolicy, version_age_ms: int | None) -> tuple[Alert
     )
 
 
-def alert_triggers(policy: PromptPolicy, version_age_ms: int | None) -> list[Trigger]:
-    """The alert rules in force as triggers that only alert, named `<rule>.<metric>`."""
-    return [
-        Trigger(
-            name=f"{rule.name}.{when.metric}",
-            when=when,
-            severity=Severity.LOW,
-            action=Response.ALERT,
-            who="team",
-            window_ms=policy.window_ms,
-        )
-        for rule in alert_rules(policy, version_age_ms)
-        for when in rule.when
-    ]
+def plan_for(state: State, version: str, policy: PromptPolicy, watches: tuple[Watch, ...]) -> Plan:
+    """What the detectors of a version on the route watch, and against what."""
+    route = state.route
+    assert route is not None
+    control = ""
+    if route.candidate and route.candidate.version == version:
+        control = route.control.version
+    day: Window | None = None
+    source = ""
+    if "previous_good" in policy.baseline.sources:
+        previous = newest_good(state, besides=version, with_baseline=True)
+        if previous is not None:
+            day, source = previous.baseline, f"previous good {previous.version}"
+    return Plan(watches, policy.baseline, policy.scores, control, day, source)
+
+
+def split_at(state: State, at_ms: int) -> Split | None:
+    """The router's share of the candidate at a moment, and since when it had it."""
+    route = state.route
+    if route is None or route.candidate is None:
+        return None
+    steps = route.steps or (ShareStep(route.since_ms, route.candidate.weight_bp),)
+    step = next((s for s in reversed(steps) if s.since_ms <= at_ms), steps[0])
+    return Split(step.weight_bp, step.since_ms)
+
+
+def evidence_since_ms(state: State, version: str) -> int:
+    """Where a version's evidence begins: its deploy, or the end of its last alarm."""
+    entry = state.entry(version)
+    routed_ms = entry.routed_ms if entry and entry.routed_ms is not None else 0
+    # Its first calls are in the bucket that was open when it came.
+    begins_ms = routed_ms - routed_ms % BUCKET_MS
+    if entry is None or entry.fresh_ms is None:
+        return begins_ms
+    return max(begins_ms, -(-entry.fresh_ms // BUCKET_MS) * BUCKET_MS)

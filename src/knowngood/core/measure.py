@@ -18,7 +18,6 @@ MIN_LABELS = 50
 MIN_LATENCIES = 459
 # Rank bounds of a quantile, two standard errors to each side.
 QUANTILE_SIGMAS = 2.0
-NO_MORE = 1e-12  # a term this much smaller than its sum, and all after it, do not change a verdict
 
 QUANTILES = {
     "latency_p50": 0.50,
@@ -109,41 +108,3 @@ def _score(bins: Bins, declared: ScoreRange) -> Measure:
         declared.min + width * mean,
         se=width * spread / math.sqrt(n),
     )
-
-
-def proves_below(bad: int, n: int, limit: float, alpha: float = 0.05) -> bool:
-    """Whether `bad` of `n` exclude a true rate of `limit` or more, at level `alpha`.
-
-    The exact binomial test, one look: P(X <= bad | n, limit) <= alpha. Without a failure it takes
-    59 requests for 5 % (detectors.md, 3.5).
-    """
-    if bad >= n * limit:
-        return False  # the median of the limit's distribution is no proof, nor is no data
-    if limit >= 1:
-        return True  # not all of them failed
-    log_odds = math.log(limit) - math.log1p(-limit)
-    log_term = (
-        math.lgamma(n + 1)
-        - math.lgamma(bad + 1)
-        - math.lgamma(n - bad + 1)
-        + bad * math.log(limit)
-        + (n - bad) * math.log1p(-limit)
-    )
-    tail, k = 0.0, bad
-    # Below the mean each term is smaller than the one above it: the far ones add nothing.
-    while k >= 0 and (term := math.exp(log_term)) > tail * NO_MORE:
-        tail += term
-        log_term += math.log(k or 1) - math.log(n - k + 1) - log_odds
-        k -= 1
-    return tail <= alpha
-
-
-def upper_rate(bad: int, n: int) -> float:
-    """The upper 95 % limit of a rate (Wilson's score interval, one-sided); 1 for no data."""
-    if n == 0:
-        return 1.0
-    z = 1.6448536269514722
-    p = bad / n
-    centre = p + z * z / (2 * n)
-    half = z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
-    return min(1.0, (centre + half) / (1 + z * z / n))

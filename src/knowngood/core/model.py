@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import Any
 
 from knowngood.core.errors import BadWeights
+from knowngood.core.reading import NOTHING_READ, Proof, Reading
 from knowngood.core.window import EMPTY, Bucket, Window, since
 
 WHOLE_BP = 10_000
@@ -105,6 +106,14 @@ class Arm:
 
 
 @dataclass(frozen=True, slots=True)
+class ShareStep:
+    """From `since_ms` on the candidate had this share of the traffic."""
+
+    since_ms: int
+    weight_bp: int
+
+
+@dataclass(frozen=True, slots=True)
 class Route:
     """Who is served what: one arm, or a control (first) and a candidate (second).
 
@@ -116,6 +125,7 @@ class Route:
     salt: str = ""
     generation: int = 0
     since_ms: int = 0
+    steps: tuple[ShareStep, ...] = ()  # the candidate's shares since it came, oldest first
 
     def __post_init__(self) -> None:
         if not 1 <= len(self.arms) <= 2:
@@ -184,6 +194,7 @@ class Entry:
     standing: Standing
     since_ms: int
     routed_ms: int | None = None  # when it last came onto the route
+    fresh_ms: int | None = None  # an alarm ended here: its evidence begins anew
     because: str = ""
     actor: str = ""
     baseline: Window | None = None
@@ -289,15 +300,27 @@ class State:
 class Evidence:
     """What was reported of one version: closed buckets in order, oldest first.
 
-    `lifetime` sums everything since the version came onto the route.
+    `lifetime` sums everything since the version came onto the route, and `reading` is what its
+    detectors show. `sums` remembers each sum that was asked for: they are what a decision rests on,
+    and all that has to be kept to make it again.
     """
 
     buckets: tuple[Bucket, ...] = ()
     lifetime: Window = EMPTY
+    reading: Reading = NOTHING_READ
+    sums: dict[int, Window] = field(default_factory=dict, compare=False, repr=False)
+    is_frozen: bool = False  # only the sums are left, the buckets are gone
 
     def since(self, since_ms: int) -> Window:
-        """The sum of the buckets that begin at `since_ms` or later."""
-        return since(self.buckets, since_ms)
+        """The sum of the buckets that begin at `since_ms` or later.
+
+        Raises LookupError for a sum that the frozen decision never asked for.
+        """
+        if since_ms not in self.sums:
+            if self.is_frozen:
+                raise LookupError(f"no sum since {since_ms} was frozen")
+            self.sums[since_ms] = since(self.buckets, since_ms)
+        return self.sums[since_ms]
 
     @property
     def last_ms(self) -> int | None:
@@ -338,6 +361,14 @@ class Sibling:
 
 
 @dataclass(frozen=True, slots=True)
+class Related:
+    """A prompt that is declared related and fails more often than a healthy one would."""
+
+    prompt: str
+    elevated_since_ms: int
+
+
+@dataclass(frozen=True, slots=True)
 class Observed:
     """All that was seen of one prompt. Buckets that begin before `until_ms` are final."""
 
@@ -347,13 +378,12 @@ class Observed:
     fleet: State | None = None
     siblings: tuple[Sibling, ...] = ()
     provider: str | None = None
+    related: tuple[Related, ...] = ()
+    unrelated_clear: tuple[str, ...] = ()  # prompts of the provider that are known to be well
 
     def evidence(self, version: str) -> Evidence:
         """What was reported of the version; empty when nothing was."""
-        return self.versions.get(version, NOTHING)
-
-
-NOTHING = Evidence()
+        return self.versions.get(version) or Evidence()
 
 
 @dataclass(frozen=True, slots=True)
@@ -364,6 +394,7 @@ class Wait:
     need: float | None = None
     have: float | None = None
     detail: str = ""
+    eta_ms: int | None = None  # about how long still, at today's traffic
 
 
 @dataclass(frozen=True, slots=True)
@@ -386,6 +417,7 @@ class Finding:
     since_ms: int = 0
     until_ms: int = 0
     waiting_on: tuple[Wait, ...] = ()
+    proof: Proof | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -411,6 +443,13 @@ class Freeze:
 
     version: str
     baseline: Window
+
+
+@dataclass(frozen=True, slots=True)
+class Renew:
+    """Begin a version's evidence anew: the alarm that it gave has ended."""
+
+    version: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -471,6 +510,7 @@ Action = (
     MoveRoute
     | Stand
     | Freeze
+    | Renew
     | Enter
     | SetIncident
     | Notify

@@ -8,13 +8,14 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
-from knowngood.core.model import Method, Response, ScoreRange, Severity
+from knowngood.core.model import Comparison, Method, Response, ScoreRange, Severity
 from knowngood.core.policy_condition import parse_condition
 from knowngood.core.policy_parse import (
     NAMED_SECTIONS,
     Reader,
     age_range,
     below,
+    healthy_share,
     is_removal,
     limit_below,
 )
@@ -28,8 +29,10 @@ from knowngood.core.rules import (
     VerifyRule,
 )
 from knowngood.core.units import duration_ms, share_bp
+from knowngood.core.watch import is_rate
 
 Data = Mapping[str, Any]
+SCORES = ("quality", "score")
 SEVERITIES = [severity.value for severity in Severity]
 
 
@@ -78,6 +81,11 @@ class PolicyFile:
     def entries_of(self, name: str) -> tuple[str, ...]:
         """The keys under `prompts:` that apply to the prompt, the strongest last."""
         return matching(self.data["prompts"], name)
+
+    def related_to(self, prompt: str) -> tuple[str, ...]:
+        """The prompts that are declared related to this one, sorted."""
+        groups = [group for group in self.related if prompt in group]
+        return tuple(sorted({name for group in groups for name in group} - {prompt}))
 
     def people_for(self, who: str) -> tuple[Person, ...]:
         """The people who bear this name or role."""
@@ -154,7 +162,14 @@ def fits(key: str, trigger: Data) -> bool:
             return str(trigger.get("when", "")).startswith("error_rate")
         case "min_requests":
             return trigger.get("evidence") == "none"
+        case "min_labels":
+            return trigger.get("evidence") != "none" and _metric_of(trigger) in SCORES
     return True
+
+
+def _metric_of(trigger: Data) -> str:
+    """The kind of metric that the condition names."""
+    return re.split(r"[\s.<>]", str(trigger.get("when", "")).strip(), maxsplit=1)[0]
 
 
 def _over(base: Data, over: Data) -> dict[str, Any]:
@@ -261,6 +276,7 @@ def _check_trigger(reader: Reader, path: str, trigger: Data) -> None:
     for key in trigger:
         if not fits(key, trigger):
             reader.wrong(f"{path}.{key}", f"it means nothing here: {_needs(key)}")
+    _check_evidence(reader, path, trigger)
     action = trigger["action"]
     if action == "observe" and "for" not in trigger:
         reader.wrong(f"{path}.for", "an observation needs a length", next_step="add for: 1h")
@@ -275,6 +291,23 @@ def _check_trigger(reader: Reader, path: str, trigger: Data) -> None:
         )
 
 
+def _check_evidence(reader: Reader, path: str, trigger: Data) -> None:
+    """A q0 of one's own is a healthy share of calls, below the limit of the same trigger."""
+    given = trigger.get("evidence")
+    if not isinstance(given, Mapping) or "q0" not in given:
+        return
+    when = parse_condition(trigger["when"], reader.scores, reader.counters)
+    if when.comparison is not Comparison.ABOVE or not is_rate(when.metric):
+        known = ("error_rate >", "refusal_rate >", "counter.NAME >")
+        reader.wrong(f"{path}.evidence.q0", "only a limit on a share of calls has a q0", known)
+    elif healthy_share(given["q0"]) >= when.limit:
+        reader.wrong(
+            f"{path}.evidence.q0",
+            f"{given['q0']} is not below the limit, {when.text}",
+            next_step="q0 is what a healthy version may show; leave it out to take the baseline's",
+        )
+
+
 def _needs(key: str) -> str:
     match key:
         case "for" | "then":
@@ -283,6 +316,8 @@ def _needs(key: str) -> str:
             return "only a question can time out"
         case "kinds":
             return "only error_rate has kinds"
+        case "min_labels":
+            return "only a score that is judged by evidence has labels"
     return "the automatic evidence decides how many requests it needs; say evidence: none"
 
 
@@ -355,6 +390,8 @@ def build_trigger(reader: Reader, name: str, data: Data, window: str) -> Trigger
     """One trigger; without a method, medium severity moves gradually and any other at once."""
     severity = Severity(data["severity"])
     default = Method.GRADUAL if severity is Severity.MEDIUM else Method.INSTANT
+    given = data.get("evidence", "auto")
+    figures = given if isinstance(given, Mapping) else {}
     return Trigger(
         name=name,
         when=parse_condition(data["when"], reader.scores, reader.counters),
@@ -369,8 +406,11 @@ def build_trigger(reader: Reader, name: str, data: Data, window: str) -> Trigger
         then=Response(data["then"]) if "then" in data else None,
         on_timeout=data.get("on_timeout", "escalate"),
         dry_run=data.get("dry_run", False),
-        evidence=data.get("evidence", "auto"),
+        evidence=given if isinstance(given, str) else "given",
         min_requests=data.get("min_requests"),
+        alpha=figures.get("alpha"),
+        healthy=healthy_share(figures["q0"]) if "q0" in figures else None,
+        min_labels=data.get("min_labels"),
     )
 
 

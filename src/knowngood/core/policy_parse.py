@@ -13,12 +13,20 @@ from knowngood.core.errors import BadPolicy, KnowngoodError
 from knowngood.core.model import Method, Response, ScoreRange, Severity
 from knowngood.core.policy_condition import did_you_mean, parse_condition
 from knowngood.core.rules import Condition
-from knowngood.core.units import UNITS_MS, duration_ms, is_number, share_bp, shown
+from knowngood.core.units import (
+    UNITS_MS,
+    duration_ms,
+    exact_fraction,
+    is_number,
+    share_bp,
+    shown,
+)
 from knowngood.core.window import ERROR_KINDS
 
 GLOBS_MAX = 100  # every two that overlap are tried together: at most 4,950 pairs
 COUNT_MAX = 1_000_000_000
 PROBLEMS_SHOWN_MAX = 20
+ALPHA_MAX = 0.5  # a coin's toss
 WINDOW_MIN_MS = 5 * UNITS_MS["s"]  # the slowest evaluation: a shorter window would have gaps
 WINDOW_MAX_MS = 24 * UNITS_MS["h"]  # the longest window of the detectors' gate
 
@@ -243,17 +251,43 @@ def age_range(value: Any) -> tuple[int, int | None]:
     return (0, age_ms) if match[1] == "<" else (age_ms, None)
 
 
-def evidence(reader: Reader, path: str, value: Any) -> None:
-    """`auto` or `none`; figures of one's own are for later."""
-    if isinstance(value, Mapping):
-        reader.wrong(
-            path,
-            "alpha and q0 of one's own come with a later version",
-            ("auto", "none"),
-            "say auto, which derives both from the threshold and the baseline",
+def level(value: Any) -> float:
+    """A false-alarm level within 0 and one half. Raises BadPolicy."""
+    if not is_number(value) or not 0 < value <= ALPHA_MAX:
+        raise BadPolicy(
+            f"{shown(value)} is not a level between 0 and {ALPHA_MAX:g}",
+            next_step="alpha: 0.001 finds a healthy version at fault about once in 2,000 days",
         )
-    else:
+    return float(value)
+
+
+def healthy_share(value: Any) -> float:
+    """A share such as `1%` or 0.01, strictly between 0 and 1. Raises KnowngoodError."""
+    share = exact_fraction(value)
+    if not 0 < share < 1:
+        raise BadPolicy(f"{shown(value)} is not between 0% and 100%")
+    return float(share)
+
+
+def evidence(reader: Reader, path: str, value: Any) -> None:
+    """`auto`, `none`, or figures of one's own: `{alpha: 0.01, q0: 1%}`."""
+    if not isinstance(value, Mapping):
         one_of("evidence", ("auto", "none"))(reader, path, value)
+        return
+    if not value:
+        reader.wrong(path, "it names neither alpha nor q0", tuple(EVIDENCE), "say auto")
+    fields(reader, path, value, EVIDENCE)
+
+
+def _level(reader: Reader, path: str, value: Any) -> None:
+    reader.attempt(path, level, value)
+
+
+def _healthy(reader: Reader, path: str, value: Any) -> None:
+    reader.attempt(path, healthy_share, value)
+
+
+EVIDENCE: dict[str, Check] = {"alpha": _level, "q0": _healthy}
 
 
 def stages(rising: bool) -> Check:
@@ -342,6 +376,7 @@ TRIGGER: dict[str, Check] = {
     "on_timeout": one_of("answer to a time-out", TIMEOUTS),
     "evidence": evidence,
     "min_requests": count(1),
+    "min_labels": count(1),
     "dry_run": flag,
 }
 SECTIONS: dict[str, Check] = {

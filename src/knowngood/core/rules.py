@@ -39,6 +39,9 @@ class Trigger:
     dry_run: bool = False
     evidence: str = "auto"  # `none`: the bare threshold, from `min_requests` on
     min_requests: int | None = None
+    alpha: float | None = None  # how often a healthy version may be found at fault; None: by action
+    healthy: float | None = None  # the share that its owner calls healthy; None: the baseline's
+    min_labels: int | None = None  # of a score, before it says anything
 
 
 @dataclass(frozen=True, slots=True)

@@ -188,9 +188,11 @@ def score_moments(bins: Bins) -> tuple[int, float, float]:
     n = score_count(bins)
     if n == 0:
         return 0, 0.0, 0.0
-    mean = sum(i * c for i, c in bins.items() if c > 0) / n / SCORE_BINS
-    squares = sum(c * (i / SCORE_BINS - mean) ** 2 for i, c in bins.items() if c > 0)
-    return n, mean, squares / (n - 1) if n > 1 else 0.0
+    # Whole numbers, so that the order of the bins does not show in the last bit.
+    first = sum(i * c for i, c in bins.items() if c > 0)
+    second = sum(i * i * c for i, c in bins.items() if c > 0)
+    spread = (second * n - first * first) / (n * (n - 1)) if n > 1 else 0.0
+    return n, first / n / SCORE_BINS, spread / SCORE_BINS**2
 
 
 def to_row(window: Window) -> dict[str, Any]:

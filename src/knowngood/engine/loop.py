@@ -13,6 +13,7 @@ from knowngood.ports import Notifier, Store
 
 TICK_MS = 1_000
 COMPACT_EVERY_MS = 60_000
+FORGET_MS = 30 * 24 * 3_600_000  # what nobody called for a month is judged from its last day
 
 
 @dataclass(slots=True)
@@ -43,6 +44,7 @@ class Engine:
         acted: list[Look] = []
         self._part("ingest", lambda: self._flush(now_ms), now_ms)
         self._part("reconcile", lambda: acted.extend(self._reconcile(now_ms)), now_ms)
+        self._part("checkpoint", self.reconciler.outlook.recent.save, now_ms)
         self._part("trouble", lambda: self._tell_trouble(now_ms), now_ms)
         self._part("deliver", lambda: self._deliver(now_ms), now_ms)
         if now_ms - self.compacted_ms >= COMPACT_EVERY_MS:
@@ -65,7 +67,10 @@ class Engine:
         before_ms, self.compacted_ms = self.compacted_ms, now_ms
         if self.store.series.compact(now_ms):
             self.compacted_ms = before_ms
-        self.reconciler.outlook.recent.drop_idle(now_ms - LOOKBACK_MS)
+        recent = self.reconciler.outlook.recent
+        recent.save(idle_before_ms=now_ms - LOOKBACK_MS)
+        recent.drop_idle(now_ms - LOOKBACK_MS)
+        self.store.checkpoints.forget(now_ms - FORGET_MS)
 
     def _tell_trouble(self, now_ms: int) -> None:
         """Page for what keeps failing; the words stay in the history when it works again."""

@@ -7,10 +7,9 @@ from knowngood.core.model import (
     FLEET,
     Census,
     ClientSeen,
-    Evidence,
     Observed,
+    Related,
     Sibling,
-    Standing,
     State,
     Verifying,
 )
@@ -53,6 +52,15 @@ def _heard(clients: list[ClientSeen], now_ms: int, listening_since_ms: int) -> _
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Others:
+    """What is known of the other prompts: those on the same provider, and the related ones."""
+
+    siblings: tuple[Sibling, ...] = ()
+    related: tuple[Related, ...] = ()
+    unrelated_clear: tuple[str, ...] = ()
+
+
 class Outlook:
     """Where looks get what they see; remembers within a tick what all prompts share."""
 
@@ -63,7 +71,7 @@ class Outlook:
         """
         self.store = store
         self.listening_since_ms = listening_since_ms
-        self.recent = Recent(store.series)
+        self.recent = Recent(store.series, store.checkpoints)
         self._heard: dict[str, _Heard] = {}
         self._fleets: dict[str, State] = {}
         self._providers: dict[tuple[str, str], str | None] = {}
@@ -81,7 +89,7 @@ class Outlook:
         self,
         state: State,
         policy: PromptPolicy,
-        siblings: tuple[Sibling, ...],
+        others: Others,
         until_ms: int,
         now_ms: int,
     ) -> Observed:
@@ -90,27 +98,17 @@ class Outlook:
         if route is None:
             return Observed(until_ms)
         since_ms = _since_ms(state, policy, until_ms)
-        versions = {
-            arm.version: self._evidence(state, arm.version, since_ms, until_ms)
-            for arm in route.arms
-        }
+        versions = self.recent.evidence(state, policy, since_ms, until_ms)
         return Observed(
             until_ms=until_ms,
             versions=versions,
             census=self._heard_of(state.environment, now_ms).census(route.generation),
             fleet=self._fleet_of(state.environment),
-            siblings=siblings,
+            siblings=others.siblings,
             provider=self.provider(state),
+            related=others.related,
+            unrelated_clear=others.unrelated_clear,
         )
-
-    def _evidence(self, state: State, version: str, since_ms: int, until_ms: int) -> Evidence:
-        """A candidate's sum reaches back to its deploy; others need only the recent buckets."""
-        entry = state.entry(version)
-        lifetime_ms = None
-        if entry and entry.standing is Standing.CANDIDATE and entry.routed_ms is not None:
-            lifetime_ms = entry.routed_ms
-        key = (state.environment, state.prompt, version)
-        return self.recent.evidence(key, since_ms, lifetime_ms, until_ms)
 
     def _fleet_of(self, environment: str) -> State:
         if environment not in self._fleets:

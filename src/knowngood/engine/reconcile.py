@@ -8,12 +8,14 @@ from zlib import crc32
 
 from knowngood.core.decide import decide
 from knowngood.core.errors import StaleState
+from knowngood.core.look import is_elevated, is_well
 from knowngood.core.model import (
     FLEET,
     Change,
     Confirming,
     Decision,
     Observed,
+    Related,
     Response,
     Sibling,
     State,
@@ -21,7 +23,7 @@ from knowngood.core.model import (
 )
 from knowngood.core.policy import PolicyFile
 from knowngood.core.rules import PromptPolicy
-from knowngood.engine.observe import LOOKBACK_MS, Outlook
+from knowngood.engine.observe import LOOKBACK_MS, Others, Outlook
 from knowngood.ports import Store
 
 ACTOR = "system"
@@ -33,6 +35,8 @@ RETRY_MS = 5_000  # a look that failed is made again after this
 # Ten thousand quiet prompts that a server finds at its start would else be due together for ever.
 SPREAD_FROM_MS = 60_000
 SPREAD_OF = 2
+MOOD_MS = 300_000  # how long it is good to know that another prompt was well
+WELL_MAX = 5  # names of them in a sentence
 
 PromptKey = tuple[str, str]  # environment, prompt
 
@@ -48,13 +52,24 @@ class Look:
     now_ms: int
 
 
+@dataclass(frozen=True, slots=True)
+class Mood:
+    """How a prompt was when it was last looked at."""
+
+    provider: str | None
+    elevated_since_ms: int | None  # it failed more often than 2 %, with evidence, since then
+    is_well: bool
+    seen_ms: int
+
+
 @dataclass(slots=True)
 class Reconciler:
     """What the loop remembers between ticks; all of it can be rebuilt from the store.
 
     `due` is a heap of (when, key); an entry that `next_ms` does not confirm was overtaken by an
     earlier one and goes when its time comes, so a key has at most one a tick of its recheck time.
-    `siblings` are the prompts in critical breach, by environment and provider.
+    `siblings` are the prompts in critical breach, by environment and provider, and `moods` how each
+    prompt was last seen.
     `on_error` is told of a look that failed, so that one prompt never stops the others; without it
     the error is raised.
     """
@@ -68,6 +83,7 @@ class Reconciler:
     until_ms: int | None = None  # the end of what the last tick found closed and written
     seen_entry_id: int = 0  # the newest line of history whose prompt was looked at
     siblings: dict[tuple[str, str], dict[str, Sibling]] = field(default_factory=dict)
+    moods: dict[PromptKey, Mood] = field(default_factory=dict)
     acquainted: bool = False
     on_error: Callable[[PromptKey, Exception], None] | None = None
 
@@ -138,8 +154,8 @@ def look(reconciler: Reconciler, environment: str, prompt: str, until_ms: int, n
     """Observe and decide, and change nothing."""
     state = reconciler.store.states.get(environment, prompt)
     policy = reconciler.policy.for_prompt(prompt)
-    siblings = _siblings_of(reconciler, state)
-    observed = reconciler.outlook.observe(state, policy, siblings, until_ms, now_ms)
+    others = _others(reconciler, state, now_ms)
+    observed = reconciler.outlook.observe(state, policy, others, until_ms, now_ms)
     return Look(state, observed, policy, decide(state, observed, policy, now_ms), now_ms)
 
 
@@ -212,9 +228,12 @@ def _earlier_ms(key: PromptKey, recheck_ms: int) -> int:
 
 
 def _remember(reconciler: Reconciler, seen: Look) -> None:
-    """Keep a critical breach in mind for the other prompts on the same provider."""
+    """Keep in mind how the prompt is, for the other prompts."""
     route, provider = seen.state.route, seen.observed.provider
-    if route is None or provider is None:
+    if route is None:
+        return
+    _remember_mood(reconciler, seen, route.suspect.version)
+    if provider is None:
         return
     breaching = any(
         f.verdict is Verdict.BREACH and f.response is Response.ROLLBACK
@@ -229,10 +248,54 @@ def _remember(reconciler: Reconciler, seen: Look) -> None:
         of_provider[seen.state.prompt] = Sibling(seen.state.prompt, since_ms, route.since_ms)
 
 
-def _siblings_of(reconciler: Reconciler, state: State) -> tuple[Sibling, ...]:
+def _remember_mood(reconciler: Reconciler, seen: Look, suspect: str) -> None:
+    key = (seen.state.environment, seen.state.prompt)
+    reading = seen.observed.evidence(suspect).reading
+    before = reconciler.moods.get(key)
+    since_ms = None
+    if is_elevated(reading, seen.policy):
+        since_ms = before.elevated_since_ms if before else None
+        since_ms = seen.now_ms if since_ms is None else since_ms
+    is_fine = is_well(reading, seen.policy)
+    reconciler.moods[key] = Mood(seen.observed.provider, since_ms, is_fine, seen.now_ms)
+
+
+def _others(reconciler: Reconciler, state: State, now_ms: int) -> Others:
+    """What was last seen of the other prompts of the environment."""
     provider = reconciler.outlook.provider(state)
+    of_provider = reconciler.siblings.get((state.environment, provider or ""), {})
+    siblings = [s for s in of_provider.values() if s.prompt != state.prompt]
+    names = reconciler.policy.related_to(state.prompt)
+    moods = {name: reconciler.moods.get((state.environment, name)) for name in names}
+    related = tuple(
+        Related(name, mood.elevated_since_ms)
+        for name, mood in moods.items()
+        if mood and mood.elevated_since_ms is not None
+    )
+    return Others(
+        siblings=tuple(sorted(siblings, key=lambda s: s.prompt)),
+        related=related,
+        unrelated_clear=_well(reconciler, state, provider, names, now_ms) if related else (),
+    )
+
+
+def _well(
+    reconciler: Reconciler,
+    state: State,
+    provider: str | None,
+    related: tuple[str, ...],
+    now_ms: int,
+) -> tuple[str, ...]:
+    """Unrelated prompts of the same provider that were seen to be well a moment ago."""
     if provider is None:
         return ()
-    of_provider = reconciler.siblings.get((state.environment, provider), {})
-    others = [s for s in of_provider.values() if s.prompt != state.prompt]
-    return tuple(sorted(others, key=lambda s: s.prompt))
+    return tuple(
+        name
+        for (environment, name), mood in sorted(reconciler.moods.items())
+        if environment == state.environment
+        and mood.provider == provider
+        and mood.is_well
+        and now_ms - mood.seen_ms <= MOOD_MS
+        and name != state.prompt
+        and name not in related
+    )[:WELL_MAX]

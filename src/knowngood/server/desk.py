@@ -79,7 +79,8 @@ class Desk:
         return closed_ms if written_ms is None else min(closed_ms, written_ms)
 
     def _eyes(self, outlook: Outlook) -> Reconciler:
-        return Reconciler(self.store, self.policy, outlook, siblings=self._siblings())
+        moods = dict(list(self.live.moods.items())) if self.live else {}
+        return Reconciler(self.store, self.policy, outlook, siblings=self._siblings(), moods=moods)
 
     def _siblings(self) -> dict[tuple[str, str], dict[str, Sibling]]:
         """A copy: the engine goes on writing while we read. (A list of items is made in one go.)"""

@@ -10,6 +10,8 @@ from knowngood.core.model import FLEET, State
 from knowngood.core.policy import own_warnings
 from knowngood.server.desk import Desk
 from knowngood.server.read import stamp
+from knowngood.server.separable import CODE as NOT_SEPARABLE
+from knowngood.server.separable import not_separable
 from knowngood.server.words import iso, many
 
 HEARTBEAT_MS = 10_000  # the engine ticks each second; ten missed in a row are no hiccup
@@ -42,6 +44,7 @@ def doctor(desk: Desk, now_ms: int, ticked_ms: int | None = None) -> dict[str, A
         _engine(desk, ticked_ms, now_ms),
         _clock(desk, now_ms),
         _policy(desk),
+        _thresholds(desk),
     ]
     return {
         "ok": all(check.verdict != "error" for check in checks),
@@ -122,6 +125,19 @@ def _clock(desk: Desk, now_ms: int) -> Check:
         )
         return Check("clock", "error", words)
     return Check("clock", "ok", f"it is {iso(now_ms)}")
+
+
+def _thresholds(desk: Desk) -> Check:
+    """Limits that healthy traffic passes by chance, by what the prompts show today."""
+    try:
+        found = not_separable(desk, desk.policy)
+    except Exception as error:  # without observations nothing is known of health
+        return Check("thresholds", "warning", "health cannot be read", [str(error)])
+    lines = [f"{f['environment']}/{f['prompt']} {f['trigger']}: {f['words']}" for f in found]
+    if lines:
+        words = f"{many(len(lines), 'limit')} cannot be told from health ({NOT_SEPARABLE})"
+        return Check("thresholds", "warning", words, lines[:SHOWN])
+    return Check("thresholds", "ok", "every limit can be told from health, as far as it is known")
 
 
 def _policy(desk: Desk) -> Check:

@@ -54,6 +54,7 @@ STATUS = {
     "not_known_good": 409,
     "no_target": 409,
     "not_confirmed": 409,
+    "not_frozen": 409,
     "in_progress": 409,
     "not_routed": 409,
     "internal": 500,

@@ -6,11 +6,13 @@ the Unix epoch for programs, and as ISO text in UTC for people.
 
 import json
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 from knowngood.core.content import content_data
 from knowngood.core.content import diff as content_diff
 from knowngood.core.errors import UnknownEntry
+from knowngood.core.frozen import FROZEN
 from knowngood.core.model import (
     FLEET,
     AuditEntry,
@@ -218,9 +220,14 @@ def audit(
         desk.versions(name)
     entries = desk.store.log.read(environment, name, after_id, min(limit, PAGE_MAX))
     return {
-        "entries": [entry_data(entry) for entry in entries],
+        "entries": [entry_data(_without_look(entry)) for entry in entries],
         "next_after": entries[-1].id if entries else after_id,
     }
+
+
+def _without_look(entry: AuditEntry) -> AuditEntry:
+    """A line for a list: the look that is frozen in it is large, and shown with the line alone."""
+    return replace(entry, detail={k: v for k, v in entry.detail.items() if k != FROZEN})
 
 
 def audit_entry(desk: Desk, entry_id: int) -> dict[str, Any]:

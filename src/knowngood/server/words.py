@@ -14,6 +14,7 @@ from knowngood.core.model import (
     MoveRoute,
     Notify,
     Record,
+    Renew,
     Route,
     SetAutomation,
     SetIncident,
@@ -85,6 +86,8 @@ def action_words(action: Action) -> str:
             return f"write {version} into the ledger as {standing.value}: {because}"
         case Freeze(version, baseline):
             return f"keep the last day of {version} as its baseline ({baseline.call_count} calls)"
+        case Renew(version):
+            return f"begin the evidence on {version} anew"
         case Enter(phase):
             return f"begin: {phase_words(phase)}"
         case SetIncident(None):

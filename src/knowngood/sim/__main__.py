@@ -1,4 +1,4 @@
-"""`python -m knowngood.sim`: many seeds, or one seed told again."""
+"""`python -m knowngood.sim`: many seeds, one seed told again, or the hunt for planted bugs."""
 
 import argparse
 import os
@@ -8,10 +8,13 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 
+from knowngood.sim.hunt import Caught, hunt
+from knowngood.sim.mutants import MUTANTS
 from knowngood.sim.plan import DEFAULT_SECONDS
 from knowngood.sim.world import seeded_world
 
 PROGRESS_EVERY = 100
+HUNT_SEEDS, HUNT_SECONDS = 100, 400
 FAILURES_MAX = 20  # more of them tell nothing new
 
 
@@ -41,7 +44,8 @@ def tell(seed: int, seconds: int, with_trace: bool) -> bool:
     if with_trace or failures:
         print("\n".join(world.trace))
     plan = world.plan
-    print(f"seed {seed}: {plan.seconds} s, {plan.engine_count} engines, faults:")
+    calm = f"safety to {plan.calm_ms / 1000:g} s, then liveness"
+    print(f"seed {seed}: {plan.seconds} s ({calm}), {plan.engine_count} engines, faults:")
     print(f"  {', '.join(sorted(plan.faults)) or 'none'}")
     print(f"hash {world.trace_hash}")
     for failure in failures:
@@ -81,6 +85,29 @@ def sweep(start: int, count: int, seconds: int, jobs: int) -> bool:
     return not failed
 
 
+def hunt_all(seeds: int, jobs: int) -> bool:
+    """Hunt every planted bug and print which law catches it after how many worlds."""
+    escaped = 0
+    print(f"{'mutant':<28} {'law':<12} {'worlds':>6}  where")
+    with ProcessPoolExecutor(max(1, jobs)) as pool:
+        hunts = pool.map(_hunt, [(mutant.name, seeds) for mutant in MUTANTS])
+        for mutant, caught in zip(MUTANTS, hunts, strict=True):
+            if caught is None:
+                escaped += 1
+                print(f"{mutant.name:<28} got away from {seeds} worlds of {HUNT_SECONDS} s")
+                continue
+            where = "its story" if caught.seed is None else f"seed {caught.seed}"
+            print(f"{mutant.name:<28} {caught.law:<12} {caught.count:>6}  {where}", flush=True)
+    print(f"{len(MUTANTS)} planted bugs: {escaped or 'none'} got away")
+    return not escaped
+
+
+def _hunt(job: tuple[str, int]) -> Caught | None:
+    name, seeds = job
+    mutant = next(mutant for mutant in MUTANTS if mutant.name == name)
+    return hunt(mutant, seeds, seconds=HUNT_SECONDS)
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Exit status 0 when every checker was content."""
     parser = argparse.ArgumentParser(prog="python -m knowngood.sim", description=__doc__)
@@ -92,7 +119,10 @@ def main(arguments: list[str] | None = None) -> int:
         "--seconds", type=int, default=DEFAULT_SECONDS, help="a world's length in simulated seconds"
     )
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes")
+    parser.add_argument("--mutants", action="store_true", help="hunt the planted bugs instead")
     given = parser.parse_args(arguments)
+    if given.mutants:
+        return 0 if hunt_all(HUNT_SEEDS, given.jobs) else 1
     if given.seed is not None:
         return 0 if tell(given.seed, given.seconds, given.trace) else 1
     return 0 if sweep(given.start, given.seeds, given.seconds, given.jobs) else 1

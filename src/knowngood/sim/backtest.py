@@ -14,37 +14,30 @@ from operator import itemgetter
 from typing import Any
 
 from knowngood import wire
-from knowngood.core.content import check_environment_name, check_prompt_name, digest
 from knowngood.core.errors import BadRequest
 from knowngood.core.explain import finding_words, wait_words
 from knowngood.core.model import (
-    Action,
     AuditEntry,
-    Change,
-    Content,
     Finding,
     Incident,
     Record,
     Response,
     SetIncident,
     Standing,
-    State,
-    Steady,
     Verdict,
     Verifying,
-    Version,
 )
 from knowngood.core.policy import PolicyFile
 from knowngood.core.rules import PromptPolicy
 from knowngood.core.steps import operator
-from knowngood.core.window import BUCKET_MS, Window, quantile_ms, total
-from knowngood.engine.ingest import WATERMARK_MS, Ingest
-from knowngood.engine.loop import TICK_MS, Engine
-from knowngood.engine.reconcile import Look, look, new_reconciler
+from knowngood.core.window import BUCKET_MS, quantile_ms
+from knowngood.engine.ingest import WATERMARK_MS
+from knowngood.engine.loop import TICK_MS
+from knowngood.engine.reconcile import Look
+from knowngood.sim.stage import Stage
 from knowngood.sim.trace import SCORE as SCORE  # the command line's way to it
 from knowngood.sim.trace import Call, Tally, Trace, window_of
 from knowngood.sim.trace import read_trace as read_trace  # likewise
-from knowngood.store.memory import open_memory
 
 ACTOR = "replay"
 CLIENT = "replay"
@@ -124,15 +117,18 @@ def replay(
     prompt: str,
     progress: Progress | None = None,
     environment: str = "production",
+    every_look: bool = True,
 ) -> Replay:
     """Play the calls back under `policy` and tell what would have happened.
 
-    Raises BadRequest for no calls or an impossible name.
+    Without `every_look` only the looks that acted are written down: the decisions are the same in
+    half the time, and `judged` holds no more than what led to them. Raises BadRequest for no calls
+    or an impossible name.
     """
     ordered = sorted(calls, key=itemgetter(0))
     if not ordered:
         raise BadRequest("there are no calls to replay")
-    run = _Run(policy, check_prompt_name(prompt), check_environment_name(environment), ordered)
+    run = _Run(policy, prompt, environment, ordered, every_look)
     done = 0
     for second_ms, group in groupby(ordered, key=_second_ms):
         calls_of_second = list(group)
@@ -170,28 +166,26 @@ def _goes_on(times: Sequence[int], at_ms: int) -> bool:
 
 
 class _Run:
-    """One replay under way: an engine over an empty store, and what was seen of it."""
+    """One replay under way: a stage, the calls that are not reported yet, and what was seen."""
 
     def __init__(
-        self, policy: PolicyFile, prompt: str, environment: str, calls: Sequence[Call]
+        self,
+        policy: PolicyFile,
+        prompt: str,
+        environment: str,
+        calls: Sequence[Call],
+        every_look: bool,
     ) -> None:
-        self.prompt, self.environment = prompt, environment
-        self.policy: PromptPolicy = policy.for_prompt(prompt)
+        self.stage = Stage(policy, prompt, environment, ACTOR, _second_ms(calls[0]))
+        self.every_look = every_look
         self.scale = policy.scores.get(SCORE)
         self.began_ms, self.ended_ms = calls[0].at_ms, calls[-1].at_ms
-        self.now_ms = _second_ms(calls[0])
-        self.store = open_memory()
-        self.store.states.environments(add=environment)
-        reconciler = new_reconciler(self.store, policy, self.now_ms)
-        ingest = Ingest(self.store, lambda: policy.scores)
-        self.engine = Engine(self.store, ingest, reconciler, {}, compacted_ms=self.now_ms)
-        self.silence_ms = _silence_ms(self.policy)
+        self.silence_ms = _silence_ms(self.stage.policy)
         self.deploys = deploys(calls)
         self.next_deploy = next(self.deploys, None)
         self.unreported: list[Call] = []
         self.leaving: set[str] = set()  # versions that a deploy of this second took off the route
-        self.heard_ms = self.now_ms  # where the newest second with calls begins
-        self.seq = 0
+        self.heard_ms = self.stage.now_ms  # where the newest second with calls begins
         self.tallies: dict[str, Tally] = {}
         self.judged: dict[tuple[str, str], Judged] = {}
         self.rollbacks: list[Rollback] = []
@@ -216,16 +210,13 @@ class _Run:
         for _ in range(LAST_TICKS_MAX):
             if not self.acted and not self._wants_a_look():
                 break
-            self._tick(self.now_ms + TICK_MS)
+            self._tick(self.stage.now_ms + TICK_MS)
         return self._told(call_count)
 
     def _wants_a_look(self) -> bool:
         return self.last is not None and any(
             wait.kind == "next_look" for wait in self.last.decision.waiting_on
         )
-
-    def _state(self) -> State:
-        return self.store.states.get(self.environment, self.prompt)
 
     # --- Time
 
@@ -240,13 +231,13 @@ class _Run:
             self._tick(at_ms)
 
     def _next_tick_ms(self) -> int | None:
-        next_ms = self.now_ms + TICK_MS
+        next_ms = self.stage.now_ms + TICK_MS
         if self.unreported:
             return max(next_ms, self.heard_ms + BUCKET_MS)
         # The bucket of the newest calls is final a little later, and then it is judged.
         if next_ms <= self.judged_until_ms:
             return next_ms
-        due = self.engine.reconciler.due
+        due = self.stage.engine.reconciler.due
         if not due:
             return None
         at_ms = max(next_ms, -(-due[0][0] // TICK_MS) * TICK_MS)
@@ -254,17 +245,17 @@ class _Run:
 
     def _tick(self, at_ms: int) -> None:
         """Report what came, let the engine tick, and write down what it saw and did."""
-        self.now_ms = at_ms
+        self.stage.now_ms = at_ms
         self._report()
-        acted = self.engine.tick(at_ms)
+        acted = self.stage.tick(at_ms)
         for seen in acted:
             self._see(seen)
             self._follow(seen)
         self._waive()
         # In a silence nothing is learnt, unless a breach is there to end.
-        if at_ms <= self.judged_until_ms or any(line.breaching for line in self.judged.values()):
-            reconciler, until_ms = self.engine.reconciler, self.engine.until_ms
-            self._see(look(reconciler, self.environment, self.prompt, until_ms, at_ms))
+        breaching = any(line.breaching for line in self.judged.values())
+        if self.every_look and (at_ms <= self.judged_until_ms or breaching):
+            self._see(self.stage.look())
         self.acted = bool(acted)
 
     # --- Calls
@@ -273,7 +264,7 @@ class _Run:
         """One flush of the one client, empty if nothing was called: idle is not blind."""
         calls, self.unreported = self.unreported, []
         rows: list[wire.Row] = []
-        route = self._state().route
+        route = self.stage.state().route
         calls.sort(key=itemgetter(1))
         for version, group in groupby(calls, key=itemgetter(1)):
             mine = list(group)
@@ -282,60 +273,29 @@ class _Run:
             self.tallies[version].add(mine, routed)
             if routed:
                 window = window_of(mine, self.scale)
-                ago_ms = self.now_ms - self.heard_ms
-                rows.append(wire.Row(self.prompt, version, ago_ms, window))
+                ago_ms = self.stage.now_ms - self.heard_ms
+                rows.append(wire.Row(self.stage.prompt, version, ago_ms, window))
         self.leaving.clear()
-        self.seq += 1
-        generation = self.store.states.generation(self.environment)
-        batch = wire.Batch(CLIENT, CLIENT, self.seq, self.environment, generation, tuple(rows))
-        self.engine.ingest.take(batch, {}, self.now_ms)
+        self.stage.report(CLIENT, rows)
 
     # --- Deploys and rollbacks
 
     def _deploy(self, version: str, at_ms: int) -> None:
-        """What a person did with `knowngood promote` at that moment."""
-        self.now_ms = max(self.now_ms, at_ms)
-        content = Content(text=f"recorded {self.prompt} {version}")
-        made = Version(self.prompt, version, content, digest(content), ACTOR, at_ms)
-        self.store.registry.put(made)
         tally = self.tallies.setdefault(version, Tally(version))
         tally.deploys += 1
-        state = self._state()
+        state = self.stage.state()
         self.leaving |= {arm.version for arm in state.route.arms} if state.route else set()
         if state.standing(version) is Standing.QUARANTINED:
             self.notes.append(
                 f"{version} was deployed again after it would have been rolled back; the replay "
                 "overrides the quarantine, as whoever deployed it must have done"
             )
-        because = "deployed in the trace"
-        override = ("quarantined", "in_progress")
-        actions = operator.promote(state, version, because, override, self._healthy_day(state))
-        if actions:
-            self._apply(state, actions)
-            self.engine.reconciler.wake((self.environment, self.prompt), self.now_ms)
-
-    def _healthy_day(self, state: State) -> Window | None:
-        """The last day of the known-good version that leaves; the same rules as a promotion's."""
-        route = state.route
-        if route is None or state.incident or not isinstance(state.phase, Steady):
-            return None
-        entry = state.entry(route.control.version)
-        if entry is None or entry.standing is not Standing.GOOD:
-            return None
-        day_ms = self.policy.baseline.window_ms
-        since_ms = max(self.now_ms - day_ms, entry.routed_ms or 0)
-        key = (self.environment, self.prompt, entry.version)
-        return total(b.window for b in self.store.series.read(key, since_ms, self.now_ms))
+        self.stage.deploy(version, "deployed in the trace", at_ms)
 
     def _waive(self) -> None:
-        state = self._state()
+        state = self.stage.state()
         if isinstance(state.phase, Verifying):
-            self._apply(state, operator.waive_verification(state, NOT_VERIFIABLE))
-
-    def _apply(self, state: State, actions: tuple[Action, ...]) -> None:
-        revision = self.policy.revision
-        change = Change(self.environment, self.prompt, state.revision, actions, ACTOR, revision)
-        self.store.states.apply([change], self.now_ms)
+            self.stage.apply(state, operator.waive_verification(state, NOT_VERIFIABLE))
 
     # --- What is written down
 
@@ -393,20 +353,20 @@ class _Run:
             open_one.ended = "resolved" if incident is None else "superseded by a rollback"
 
     def _told(self, call_count: int) -> Replay:
-        state = self._state()
+        state = self.stage.state()
         for tally in self.tallies.values():
             tally.standing = state.standing(tally.version)
         self._note_calls_off_route()
-        if refused := self.engine.ingest.ignored_counts:
+        if refused := self.stage.engine.ingest.ignored_counts:
             words = ", ".join(f"{reason}: {n}" for reason, n in refused.items())
             self.notes.append(f"the intake refused some of it ({words})")
         return Replay(
-            prompt=self.prompt,
-            environment=self.environment,
+            prompt=self.stage.prompt,
+            environment=self.stage.environment,
             call_count=call_count,
             versions=sorted(self.tallies.values(), key=lambda t: t.first_ms or 0),
             judged=list(self.judged.values()),
-            decisions=self.store.log.read(self.environment, self.prompt, limit=LINES_MAX),
+            decisions=self._history(),
             rollbacks=self.rollbacks,
             questions=list(self.questions.values()),
             waiting_on=self._waiting_on(),
@@ -414,6 +374,10 @@ class _Run:
             began_ms=self.began_ms,
             ended_ms=self.ended_ms,
         )
+
+    def _history(self) -> list[AuditEntry]:
+        stage = self.stage
+        return stage.store.log.read(stage.environment, stage.prompt, limit=LINES_MAX)
 
     def _note_calls_off_route(self) -> None:
         gone = {rollback.from_version for rollback in self.rollbacks}

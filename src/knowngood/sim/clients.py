@@ -1,7 +1,7 @@
 """Simulated processes: they choose a version for each call, count what happened, and report it.
 
 A process keeps the rules of the SDK's outbox: one flush under way at a time, repeated under its
-sequence number until it is answered, rows of at most five minutes, older generations refused.
+sequence number until it is answered. What it serves from it takes with the SDK's own code.
 """
 
 import random
@@ -11,33 +11,36 @@ from typing import Protocol
 
 from knowngood import wire
 from knowngood.core.model import Route
-from knowngood.core.routing import choose
 from knowngood.core.window import Window
-from knowngood.sim.faults import Nemesis
+from knowngood.sdk.outbox import Outbox
+from knowngood.sdk.recorder import Recorder
+from knowngood.sdk.snapshot import BadSnapshot, Catalog
+from knowngood.sdk.transport import Answer, Transport
+from knowngood.sdk.worker import Worker
+from knowngood.sim.traffic import Traffic
 from knowngood.sim.truth import Truth
+from knowngood.sim.work import SECOND_MS, CallKey, Work
 
-SECOND_MS = 1_000
-ROW_AGE_MAX_MS = 300_000  # as sdk.outbox
 ROWS_PER_FLUSH_MAX = 500  # as sdk.outbox
 IDLE_FLUSH_MS = 5_000  # as sdk.outbox
-POLL_MS = 5_000  # how often a process asks for a snapshot without being told of one
-UNITS = 10_000
+POLL_MS = 1_000  # as sdk.worker
+JUDGED_EVERY_MS = 5_000  # whoever gives late labels gives several at once
 ENVIRONMENT = "production"
-
-CallKey = tuple[str, str, int]  # prompt, version, second
+STAGING = "staging"
+NOWHERE = Transport("http://127.0.0.1:1", None, 1.0)  # never used: the world carries the answers
 
 
 class Server(Protocol):
     """What a process can reach of the outside, with delays and losses on the way."""
 
-    def load(self, prompt: str, at_ms: int) -> float:
-        """Calls a second that one process gets for a prompt."""
-
     def post(self, client: "SimClient", batch: wire.Batch) -> None:
         """Send a flush; `answered` is called if and when a receipt comes back."""
 
     def ask_snapshot(self, client: "SimClient") -> None:
-        """Ask for the routes; `snapshot` is called if and when they come."""
+        """Ask for the routes; `snapshot` is called if and when newer ones come."""
+
+    def serves(self, client: "SimClient", before: int) -> None:
+        """The process serves from another snapshot; `before` was the generation it had."""
 
     def say(self, who: str, what: str) -> None:
         """Write a line into the trace."""
@@ -48,7 +51,8 @@ class _Flight:
     """A flush that was not answered yet."""
 
     seq: int
-    rows: tuple[tuple[CallKey, int, Mapping[str, int]], ...]
+    rows: tuple[tuple[CallKey, Window], ...]
+    labels: tuple[wire.LateScore, ...]
     closing: bool
 
 
@@ -58,9 +62,7 @@ class SimClient:
 
     name: str
     server: Server
-    truth: Truth
-    nemesis: Nemesis
-    rng: random.Random
+    work: Work
     begun_ms: int
     home: int = 0
     boot_count: int = 1
@@ -69,53 +71,47 @@ class SimClient:
     alive: bool = True
     ending: bool = False
     deaf: bool = False  # it never asks for a newer snapshot
+    worker: Worker = field(init=False)
     generation: int = 0
     routes: dict[str, Route] = field(default_factory=dict)
-    counts: dict[CallKey, list[int]] = field(default_factory=dict)
-    kinds: dict[CallKey, str] = field(default_factory=dict)
     flight: _Flight | None = None
     seq: int = 0
     told_ms: int | None = None
     told_generation: int = -1
     polled_ms: int = 0
+    judged_ms: int = 0
     made_until_ms: int = 0
+
+    def __post_init__(self) -> None:
+        self.worker = self._worker(None)
+
+    def _worker(self, catalog: Catalog | None) -> Worker:
+        """The SDK's worker, for what it does with snapshots; its clock and its network are ours."""
+        recorder = Recorder(self.environment, lambda: 0.0, lambda: 0.0)
+        return Worker(recorder, Outbox(recorder, self.name, "sim"), NOWHERE, self._serve, catalog)
+
+    @property
+    def environment(self) -> str:
+        """The environment that the process serves."""
+        return self.work.environment
 
     @property
     def boot(self) -> str:
         """The name of this run of the process."""
         return f"{self.name}.{self.boot_count}"
 
-    def work(self, now_ms: int) -> None:
+    def catch_up(self, now_ms: int) -> None:
         """Make the calls of every whole second since the last time, on the routes of now."""
         begin_ms = max(self.made_until_ms, self.begun_ms // SECOND_MS * SECOND_MS)
         end_ms = now_ms // SECOND_MS * SECOND_MS
         for second_ms in range(begin_ms, end_ms, SECOND_MS):
             for prompt, route in self.routes.items():
-                self._calls(prompt, route, second_ms)
+                self.work.second(prompt, route, second_ms)
         self.made_until_ms = max(self.made_until_ms, end_ms)
-
-    def _calls(self, prompt: str, route: Route, second_ms: int) -> None:
-        load = self.server.load(prompt, second_ms)
-        count = int(load) + (self.rng.random() < load % 1)
-        for _ in range(count):
-            unit = f"user-{self.rng.randrange(UNITS)}" if len(route.arms) > 1 else ""
-            version = choose(route, unit).version
-            key = (prompt, version)
-            own, outage = (
-                self.truth.own_rate(key, second_ms),
-                self.truth.outage_rate(key, second_ms),
-            )
-            drawn = self.rng.random()
-            bad = drawn < max(own, outage)
-            row = self.counts.setdefault((prompt, version, second_ms), [0, 0])
-            row[bad] += 1
-            if bad:
-                self.kinds[prompt, version, second_ms] = "provider" if outage > own else "prompt"
-            self.truth.count(key, 1, int(bad))
 
     def beat(self, now_ms: int) -> None:
         """One second of a process: work, ask for news, report."""
-        self.work(now_ms)
+        self.catch_up(now_ms)
         if now_ms - self.polled_ms >= POLL_MS:
             self.poll(now_ms)
         batch = self._next_batch(now_ms)
@@ -129,38 +125,41 @@ class SimClient:
             self.server.ask_snapshot(self)
 
     def _next_batch(self, now_ms: int) -> wire.Batch | None:
-        if self.flight is None:
-            self._drop_old(now_ms)
-            quiet = not self.counts and not self.ending and self.generation == self.told_generation
-            if quiet and self.told_ms is not None and now_ms - self.told_ms < IDLE_FLUSH_MS:
-                return None
-            keys = list(self.counts)[:ROWS_PER_FLUSH_MAX]
-            self.seq += 1
-            rows = tuple((k, *self._window(k)) for k in keys)
-            self.flight = _Flight(self.seq, rows, self.ending and not self.counts)
-        flight = self.flight
+        flight = self.flight or self._next_flight(now_ms)
+        if flight is None:
+            return None
+        self.flight = flight
         return wire.Batch(
             client_id=self.name,
             boot=self.boot,
             seq=flight.seq,
-            environment=ENVIRONMENT,
+            environment=self.environment,
             generation=self.generation,
             rows=tuple(
-                wire.Row(k[0], k[1], max(0, now_ms - k[2]), Window(ok=ok, errors=errors))
-                for k, ok, errors in flight.rows
+                wire.Row(prompt, version, max(0, now_ms - at_ms), window)
+                for (prompt, version, at_ms), window in flight.rows
             ),
+            late_scores=flight.labels,
             closing=flight.closing,
         )
 
-    def _window(self, key: CallKey) -> tuple[int, Mapping[str, int]]:
-        ok, bad = self.counts.pop(key)
-        kind = self.kinds.pop(key, "prompt")
-        return ok, {kind: bad} if bad else {}
+    def _next_flight(self, now_ms: int) -> _Flight | None:
+        work = self.work
+        work.drop_old(now_ms)
+        labels = self._labels(now_ms)
+        quiet = not (work.rows or labels or self.ending or self.generation != self.told_generation)
+        if quiet and self.told_ms is not None and now_ms - self.told_ms < IDLE_FLUSH_MS:
+            return None
+        self.seq += 1
+        keys = list(work.rows)[:ROWS_PER_FLUSH_MAX]
+        rows = tuple((key, work.rows.pop(key).window()) for key in keys)
+        return _Flight(self.seq, rows, labels, self.ending and not work.rows)
 
-    def _drop_old(self, now_ms: int) -> None:
-        for key in [k for k in self.counts if now_ms - k[2] > ROW_AGE_MAX_MS]:
-            del self.counts[key]
-            self.kinds.pop(key, None)
+    def _labels(self, now_ms: int) -> tuple[wire.LateScore, ...]:
+        if not self.work.late or now_ms - self.judged_ms < JUDGED_EVERY_MS:
+            return ()
+        self.judged_ms = now_ms
+        return self.work.due_labels(now_ms)
 
     def answered(self, batch: wire.Batch, receipt: wire.Receipt, now_ms: int) -> None:
         """A receipt has come back; it may be of an earlier try, or of an earlier life."""
@@ -175,20 +174,47 @@ class SimClient:
         elif receipt.generation > self.generation:
             self.poll(now_ms)
 
-    def snapshot(self, generation: int, routes: Mapping[str, Route], now_ms: int) -> None:
-        """The routes of a generation have come; an older generation than one's own is refused."""
-        if not self.alive or generation <= self.generation:
+    def snapshot(self, generation: int, body: bytes, now_ms: int) -> None:
+        """A server's answer has come. The SDK takes it, or refuses one that is older than its own.
+
+        The calls up to now were made on the routes from before it.
+        """
+        if not self.alive or generation == self.generation:
             return
-        self.work(now_ms)
-        self.generation, self.routes = generation, dict(routes)
-        self.server.say(self.name, f"runs generation {generation}")
+        self.catch_up(now_ms)
+        try:
+            self.worker._take(Answer(200, body))
+        except BadSnapshot:
+            self.server.say(self.name, f"refuses generation {generation}")
+
+    def _serve(self, catalog: Catalog) -> None:
+        before, self.generation = self.generation, catalog.snapshot.generation
+        self.routes = {name: p.route for name, p in catalog.snapshot.prompts.items()}
+        self.server.say(self.name, f"runs generation {self.generation}")
+        self.server.serves(self, before)
 
     def restart(self, keeps_routes: bool, now_ms: int) -> None:
         """Begin again under the same name: what was not sent is lost."""
         self.boot_count += 1
         self.seq, self.flight, self.told_ms, self.told_generation = 0, None, None, -1
-        self.counts.clear()
-        self.kinds.clear()
+        self.work.lose()
         self.begun_ms = now_ms
-        if not keeps_routes:
+        held = self.worker._catalog if keeps_routes else None  # as from its file
+        self.worker = self._worker(held)
+        if held is None:
             self.generation, self.routes = 0, {}
+
+
+def process(
+    name: str,
+    environment: str,
+    server: Server,
+    truth: Truth,
+    traffic: Traffic,
+    rng: random.Random,
+    now_ms: int,
+    faults: Mapping[str, object] | frozenset[str] = frozenset(),
+) -> SimClient:
+    """A process that begins now and knows nothing yet."""
+    work = Work(name, environment, truth, traffic, rng, raw_retries="raw_retries" in faults)
+    return SimClient(name, server, work, now_ms)

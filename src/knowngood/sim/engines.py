@@ -12,15 +12,21 @@ from knowngood.engine.ingest import Ingest
 from knowngood.engine.loop import Engine
 from knowngood.engine.reconcile import Look, _guarded, new_reconciler
 from knowngood.ports import Notifier, Store
-from knowngood.sim.faults import Crash, FlakyPager, Gate, Injected, Nemesis, Stall, sim_store
+from knowngood.sim.faults import Crash, FlakyNotifier, Gate, Injected, Nemesis, Stall, sim_store
 
 STALL_MAX_MS = 200_000  # how long a process is held at the worst
 RESTART_MAX_MS = 30_000
 JSON_EVERY = 10  # the JSON of every flush would be a sixth of the run, and has tests of its own
+# By how much a wall clock is set wrong, and for how long.
+SKEWS_MS = (-3_600_000, -30_000, 30_000, 600_000, 3_600_000)
+SYNCHRONISED_MS = (-500, -100, 100, 500)  # what is left of it where clocks are kept in step
+SKEW_LASTS_MS = (10_000, 200_000)
 
 
 class Host(Protocol):
-    """What an engine's process needs of its world."""
+    """What an engine's process needs of its world. `acting` is the engine that is at work."""
+
+    acting: "SimEngine | None"
 
     @property
     def now_ms(self) -> int:
@@ -41,15 +47,19 @@ class Host(Protocol):
 
 @dataclass(slots=True)
 class SimEngine:
-    """One process with an intake and a loop. Its memory goes when it dies; the store stays."""
+    """One process with an intake and a loop. Its memory goes when it dies; the store stays.
+
+    `well_since_ms` is when, by the world's time, something last stood in the way of its work.
+    """
 
     name: str
     host: Host
     shared: Store
-    pager: Notifier
+    notifiers: Mapping[str, Notifier]
     policy: PolicyFile
     nemesis: Nemesis
     tick_ms: int
+    skews_ms: tuple[int, ...] = SKEWS_MS
     gate: Gate = field(init=False)
     engine: Engine | None = None
     held: bool = False  # between a decision and its apply
@@ -58,29 +68,46 @@ class SimEngine:
     stall_ms: int | None = None  # the next stall's length, when a scenario sets it
     stalled: Stall | None = None
     died_count: int = 0
-    started_ms: int = 0
+    started_ms: int = 0  # by its own clock
+    well_since_ms: int = 0
+    skew_ms: int = 0  # how wrong the machine's wall clock is
+    offset_ms: int = 0  # how wrong the process' own clock is
 
     def __post_init__(self) -> None:
         self.gate = Gate(self.nemesis)
 
+    @property
+    def clock_ms(self) -> int:
+        """The time by the process' own clock."""
+        return self.host.now_ms + self.offset_ms
+
     def start(self) -> None:
-        """Begin with an empty memory."""
+        """Begin with an empty memory, and with the wall clock's time.
+
+        As server.app has it: never before the newest line of history, and afterwards carried on by
+        a clock that nobody can set.
+        """
+        newest_ms = max((line.at_ms for line in self.shared.log.read(limit=1)), default=0)
+        now_ms = max(self.host.now_ms + self.skew_ms, newest_ms)
+        self.offset_ms = now_ms - self.host.now_ms
         store = sim_store(self.shared, self.gate)
-        reconciler = new_reconciler(store, self.policy, self.host.now_ms)
+        reconciler = new_reconciler(store, self.policy, now_ms)
         reconciler.on_error = lambda _, error: self._failed(error)
         self.engine = Engine(
             store=store,
             ingest=Ingest(store, lambda: self.policy.scores),
             reconciler=reconciler,
-            notifiers={"pager": FlakyPager(self.pager, self.gate)},
+            notifiers={n: FlakyNotifier(inner, self.gate) for n, inner in self.notifiers.items()},
             on_error=lambda _, error: self._failed(error),
-            compacted_ms=self.host.now_ms,
+            compacted_ms=now_ms,
         )
         self.held = self.frozen = False
         self.stalled = None
         self.life += 1
-        self.started_ms = self.host.now_ms
-        self.host.say(self.name, "starts")
+        self.started_ms = now_ms
+        self.well_since_ms = self.host.now_ms
+        wrong = f", its clock is {self.offset_ms / 1000:+g} s wrong" if self.offset_ms else ""
+        self.host.say(self.name, f"starts{wrong}")
 
     @property
     def reachable(self) -> bool:
@@ -90,20 +117,25 @@ class SimEngine:
     def beat(self) -> None:
         """One tick, and the next one after it."""
         self.host.later(self.tick_ms, self.beat)
+        if self.nemesis.strikes("clock"):
+            self._set_clock()
         engine = self.engine
         if engine is not None and not self.held:
-            self._alive(lambda: engine.tick(self.host.now_ms))
+            self._alive(lambda: engine.tick(self.clock_ms))
 
     def _alive(self, part: Callable[[], list[Look]]) -> None:
         """Run a part of a tick in which the process may die or be held."""
+        self.host.acting = self
         try:
             acted = part()
         except Crash as crash:
-            self._die(str(crash))
+            self.die(str(crash))
         except Stall as stall:
             self._hold(stall)
         else:
             self.host.ticked(self, acted)
+        finally:
+            self.host.acting = None
 
     def take(self, batch: wire.Batch) -> wire.Receipt | None:
         """Take a flush in; None when the process does not answer."""
@@ -114,7 +146,7 @@ class SimEngine:
         if batch.seq % JSON_EVERY == 0:
             decoded, refused = wire.decode_batch(wire.encode_batch(batch))
         try:
-            return self.engine.ingest.take(decoded, refused, self.host.now_ms)
+            return self.engine.ingest.take(decoded, refused, self.clock_ms)
         except StoreUnavailable:
             return None
 
@@ -143,6 +175,8 @@ class SimEngine:
             return
         self.held = self.frozen = False
         self.stalled = None
+        self.well_since_ms = self.host.now_ms
+        self.host.acting = self
         try:
             self.shared.states.apply(stall.changes, stall.now_ms)
             self.host.say(self.name, "goes on: applied late")
@@ -166,13 +200,28 @@ class SimEngine:
                 acted += _guarded(reconciler, key, until_ms, now_ms)
         return acted
 
-    def _die(self, point: str) -> None:
+    def die(self, point: str, back_ms: int | None = None) -> None:
+        """End at a point, and begin again after a while."""
         self.engine = None
         self.died_count += 1
-        back_ms = self.nemesis.between_ms(200, RESTART_MAX_MS)
+        if back_ms is None:
+            back_ms = self.nemesis.between_ms(200, RESTART_MAX_MS)
         self.host.say(self.name, f"dies at {point}, back in {back_ms} ms")
         self.host.later(back_ms, self.start)
 
+    def _set_clock(self) -> None:
+        """The machine's wall clock is set wrong for a while; only who starts meanwhile sees it."""
+        self.skew_ms = self.nemesis.rng.choice(self.skews_ms)
+        self.host.say(self.name, f"wall clock {self.skew_ms / 1000:+g} s")
+        self.host.later(self.nemesis.between_ms(*SKEW_LASTS_MS), self._right_clock)
+        if self.engine is not None and self.nemesis.rng.random() < 0.5:
+            self.die("a pulled plug")
+
+    def _right_clock(self) -> None:
+        self.skew_ms = 0
+        self.host.say(self.name, "wall clock right again")
+
     def _failed(self, error: Exception) -> None:
+        self.well_since_ms = self.host.now_ms
         if not isinstance(error, Injected):
             self.host.surprised(self.name, error)

@@ -3,10 +3,12 @@
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from knowngood.core.model import Change, ClientSeen, State
 from knowngood.core.window import Bucket
 from knowngood.ports import (
+    Checkpoints,
     Delivered,
     Notifier,
     Outbox,
@@ -18,7 +20,12 @@ from knowngood.ports import (
     Store,
     VersionKey,
 )
-from knowngood.sim.passing import PassingOutbox, PassingSeries, PassingStates
+from knowngood.sim.passing import (
+    PassingCheckpoints,
+    PassingOutbox,
+    PassingSeries,
+    PassingStates,
+)
 
 # How likely each fault is whenever it could strike (a flush, an apply, a beat of a second). A swarm
 # enables a random subset for each seed: some bugs only show where other faults are absent.
@@ -34,25 +41,36 @@ RATES: Mapping[str, float] = {
     "kill": 0.0003,  # a client ends without a word
     "close": 0.0004,  # a client ends properly
     "join": 0.0008,  # another client comes
-    "dark": 0.0003,  # all clients are cut off at once
+    "dark": 0.001,  # all clients are cut off at once
     "stall": 0.20,  # an engine stops between a decision and its apply
     "crash": 0.10,  # an engine dies at one of POINTS
     "refuse": 0.01,  # the store refuses a write, and nothing of it is written
     "lost_ack": 0.01,  # the store writes and says that it did not
-    "pager": 0.30,  # the pager is down for a moment
+    "pager": 0.30,  # a notifier is down for a moment
+    "pager_rejects": 0.15,  # a notifier will never take this message
+    "pager_mute": 0.10,  # a notifier takes a message, and its answer is lost
+    "pager_raises": 0.10,  # a notifier has a bug of its own
+    "old_snapshot": 0.02,  # a cache on the way answers with an older generation
+    "clock": 0.002,  # the wall clock of an engine's machine is set wrong for a while
     "failover": 1.0,  # a process whose server does not answer reports to another one
+    "old_life": 1.0,  # a flush comes again after its process and its server have begun anew
+    "apart": 1.0,  # the clocks of two engines may be as wrong as that of one alone
+    "raw_retries": 1.0,  # processes that are not the SDK count each retry as a failure
     "slow_hands": 0.50,  # a person thinks before they act on what they read
 }
 # Left out of a swarm until the product holds against them (tests/sim/test_known.py says why).
-WITHHELD: frozenset[str] = frozenset({"failover"})
+WITHHELD: frozenset[str] = frozenset({"failover", "old_life", "apart", "raw_retries"})
 SWARM = tuple(name for name in RATES if name not in WITHHELD)
 
+RARELY = 0.02  # how often a point counts that nearly every tick passes
 # Where an engine's process can die or be held: around each write and each message.
 POINTS = (
     "apply.before",
     "apply.after",
     "append.before",
     "append.after",
+    "save.before",
+    "save.after",
     "notify.before",
     "notify.after",
     "sent.after",
@@ -83,13 +101,35 @@ class Nemesis:
     enabled: frozenset[str] = frozenset()
     calm: bool = False
     struck: dict[str, int] = field(default_factory=dict)
+    forced: dict[str, int] = field(default_factory=dict)  # by a scenario
+    unanswered: dict[str, int] = field(default_factory=dict)  # messages that were taken, by key
 
     def strikes(self, fault: str) -> bool:
         """Whether the fault strikes now."""
+        if self.forced.get(fault):
+            self.forced[fault] -= 1
+            return True
         if self.calm or fault not in self.enabled or self.rng.random() >= RATES[fault]:
             return False
         self.struck[fault] = self.struck.get(fault, 0) + 1
         return True
+
+    def force(self, fault: str, times: int) -> None:
+        """Let a fault strike the next so many times that it could."""
+        if fault not in RATES:
+            raise ValueError(f"there is no fault {fault!r}; there are {', '.join(RATES)}")
+        self.forced[fault] = times
+
+    def one_of(self, faults: Sequence[str]) -> str | None:
+        """Which of some rare faults strikes now, if one does: one throw for all of them."""
+        thrown = 1.0 if self.calm else self.rng.random()
+        for fault in faults:
+            if fault in self.enabled:
+                thrown -= RATES[fault]
+                if thrown < 0:
+                    self.struck[fault] = self.struck.get(fault, 0) + 1
+                    return fault
+        return None
 
     def between_ms(self, low_ms: int, high_ms: int) -> int:
         """A time span of the nemesis' choosing."""
@@ -108,38 +148,44 @@ class Gate:
     """What one engine's process passes at each labelled point; there it may die or be held."""
 
     nemesis: Nemesis
-    scripted: dict[str, str] = field(default_factory=dict)  # point -> crash, stall, lost_ack
-    stall_before: str = ""  # the kind of audit line whose apply the scripted stall waits for
+    # point -> (crash, stall or lost_ack; the kind of the audit line that it waits for, or any)
+    scripted: dict[str, tuple[str, str]] = field(default_factory=dict)
 
-    def script(self, point: str, what: str) -> None:
-        """Strike once, the next time that the process passes this point."""
+    def script(self, point: str, what: str, writing: str = "") -> None:
+        """Strike once, the next time that the process passes this point.
+
+        With `writing` only where it passes with an apply that writes an audit line of that kind.
+        """
         if point not in POINTS:
             raise ValueError(f"there is no point {point!r}; there are {', '.join(POINTS)}")
-        self.scripted[point] = what
+        self.scripted[point] = (what, writing)
 
-    def passes(self, point: str) -> None:
-        """Raises Crash when the process dies at this point."""
-        # A crash is drawn where something is changed: most of an engine's ticks only append.
-        rare = point.startswith("append") and self.nemesis.rng.random() >= 0.02
-        if self.scripted.get(point) == "crash":
-            del self.scripted[point]
+    def passes(self, point: str, changes: tuple[Change, ...] = ()) -> None:
+        """Raises Crash when the process dies at this point, Injected when an answer is lost."""
+        if self._scripted(point, "crash", changes):
             raise Crash(point)
-        if self.scripted.get(point) == "lost_ack":
-            del self.scripted[point]
+        if self._scripted(point, "lost_ack", changes):
             raise Injected(f"the answer was lost at {point}")
+        # A crash is drawn where something is changed: most of an engine's ticks only append.
+        rare = point.startswith("append") and self.nemesis.rng.random() >= RARELY
         if not rare and self.nemesis.strikes("crash"):
             raise Crash(point)
 
     def holds(self, changes: tuple[Change, ...], now_ms: int) -> None:
         """Raises Stall when the process is held before an apply."""
-        scripted = self.scripted.get("apply.before") == "stall" and (
-            not self.stall_before
-            or any(getattr(a, "kind", "") == self.stall_before for c in changes for a in c.actions)
-        )
-        if scripted:
-            del self.scripted["apply.before"]
+        scripted = self._scripted("apply.before", "stall", changes)
         if scripted or self.nemesis.strikes("stall"):
             raise Stall(changes, now_ms)
+
+    def _scripted(self, point: str, what: str, changes: tuple[Change, ...]) -> bool:
+        script = self.scripted.get(point)
+        if script is None or script[0] != what:
+            return False
+        kinds = {getattr(action, "kind", "") for change in changes for action in change.actions}
+        if script[1] and script[1] not in kinds:
+            return False
+        del self.scripted[point]
+        return True
 
 
 def sim_store(store: Store, gate: Gate) -> Store:
@@ -152,6 +198,7 @@ def sim_store(store: Store, gate: Gate) -> Store:
         series=GatedSeries(store.series, gate),
         clients=store.clients,
         policies=store.policies,
+        checkpoints=GatedCheckpoints(store.checkpoints, gate),
     )
 
 
@@ -166,11 +213,11 @@ class GatedStates(PassingStates):
     def apply(self, changes: Sequence[Change], now_ms: int) -> list[State]:
         """See ports.States; may die, be held, or fail before or after the write."""
         self.gate.holds(tuple(changes), now_ms)
-        self.gate.passes("apply.before")
+        self.gate.passes("apply.before", tuple(changes))
         if self.gate.nemesis.strikes("refuse"):
             raise Injected("the store refuses an apply")
         after = self.inner.apply(changes, now_ms)
-        self.gate.passes("apply.after")
+        self.gate.passes("apply.after", tuple(changes))
         if self.gate.nemesis.strikes("lost_ack"):
             raise Injected("the answer to an apply was lost")
         return after
@@ -200,6 +247,23 @@ class GatedSeries(PassingSeries):
             raise Injected("the answer to an append was lost")
 
 
+class GatedCheckpoints(PassingCheckpoints):
+    """The folds' checkpoints as one engine reaches them."""
+
+    def __init__(self, inner: Checkpoints, gate: Gate) -> None:
+        """Behind `gate`."""
+        super().__init__(inner)
+        self.gate = gate
+
+    def save(self, rows: Mapping[VersionKey, tuple[int, Mapping[str, Any]]]) -> None:
+        """See ports.Checkpoints; may die or fail before or after the write."""
+        self.gate.passes("save.before")
+        if self.gate.nemesis.strikes("refuse"):
+            raise Injected("the store refuses checkpoints")
+        self.inner.save(rows)
+        self.gate.passes("save.after")
+
+
 class GatedOutbox(PassingOutbox):
     """The outbox as one engine reaches it."""
 
@@ -215,8 +279,8 @@ class GatedOutbox(PassingOutbox):
 
 
 @dataclass(slots=True)
-class FlakyPager:
-    """A pager that is down at times, and on whose doorstep a process may die."""
+class FlakyNotifier:
+    """A notifier that fails in every way it can, and on whose doorstep a process may die."""
 
     inner: Notifier
     gate: Gate
@@ -224,8 +288,17 @@ class FlakyPager:
     def notify(self, page: Page) -> Delivered | Retry | Rejected:
         """See ports.Notifier."""
         self.gate.passes("notify.before")
-        if self.gate.nemesis.strikes("pager"):
-            return Retry("the pager is down")
+        strikes = self.gate.nemesis.strikes
+        if strikes("pager"):
+            return Retry("it is down")
+        if strikes("pager_rejects"):
+            return Rejected("it does not take this message")
+        if strikes("pager_raises"):
+            raise Injected("a notifier with a bug")
         answer = self.inner.notify(page)
         self.gate.passes("notify.after")
+        if strikes("pager_mute"):
+            unanswered = self.gate.nemesis.unanswered
+            unanswered[page.key] = unanswered.get(page.key, 0) + 1
+            return Retry("timed out")
         return answer

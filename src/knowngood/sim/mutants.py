@@ -1,36 +1,82 @@
-"""Planted bugs, each of which some checker must catch: a line that none can miss has no reason.
+"""Planted bugs, each of which some law must catch: a line that none can miss has no reason.
 
-A mutant changes the core or the engine in place, for the time of a `with` block.
+A mutant changes the product in place, for the time of a `with` block. One that a random world
+meets too rarely has a story in which it must show.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from knowngood.core import commit as core_commit
 from knowngood.core import decide as core_decide
-from knowngood.core import detect, look, measure
+from knowngood.core import detect, evolve, look, track
 from knowngood.core.errors import InProgress
 from knowngood.core.model import (
     Change,
     Confirming,
     Enter,
     Evidence,
-    Observed,
+    MoveRoute,
+    Notify,
     Record,
     State,
+    Verdict,
     Verifying,
 )
-from knowngood.core.rules import PromptPolicy
-from knowngood.core.steps import confirm, notice, operator, respond, verify
-from knowngood.core.steps.brakes import in_force
-from knowngood.core.steps.case import Case, Step
-from knowngood.engine import ingest
-from knowngood.sim import world
-from knowngood.sim.world import seeded_world
+from knowngood.core.steps import (
+    attribution,
+    brakes,
+    case,
+    confirm,
+    notice,
+    operator,
+    respond,
+    switch,
+    verify,
+)
+from knowngood.core.steps.case import IDLE, Case, Step
+from knowngood.engine import deliver, ingest, recent, reconcile
+from knowngood.ports import Delivered, Rejected
+from knowngood.sdk import worker
+from knowngood.sdk.snapshot import parse_snapshot
+from knowngood.sim import traps, world
+from knowngood.sim.scenarios import Scenario
 
 Patch = tuple[Any, str, Any]
+DAY_MS = 86_400_000
+
+
+# --- P1: decisions that are lost
+
+
+def answered_unwritten() -> list[Patch]:
+    """One apply in ten is answered and not written."""
+    real = world.memory.MemoryStates.apply
+
+    def apply(self: Any, changes: Sequence[Change], now_ms: int) -> list[State]:
+        data = self._data
+        before = dict(data.states)
+        after: list[State] = real(self, changes, now_ms)
+        if sum(state.revision for state in after) % 10 == 9:
+            data.states.clear()
+            data.states.update(before)
+        return after
+
+    return [(world.memory.MemoryStates, "apply", apply)]
+
+
+def messages_lost() -> list[Patch]:
+    """What the incident channel is told is never queued."""
+    real = evolve.outgoing
+
+    def outgoing(change: Change, now_ms: int) -> list[Any]:
+        return [m for m in real(change, now_ms) if m.audience != "incidents"]
+
+    return [(core_commit, "outgoing", outgoing)]
+
+
+# --- P2: more than one outcome
 
 
 def no_fencing() -> list[Patch]:
@@ -48,31 +94,104 @@ def no_fencing() -> list[Patch]:
     return [(world.memory, "commit", commit)]
 
 
-def verify_ignores_propagation() -> list[Patch]:
-    """A recovery is verified without asking who runs the new route."""
-    line = Record("rollback.propagated", "nobody was asked")
-    return [(verify, "_propagation", lambda case, phase: line)]
+# --- P3: people who cannot
 
 
-def no_minimum_sample() -> list[Patch]:
-    """One failed call of one is an error rate of 100 %."""
-    real = measure._rate
+def brakes_hold_people() -> list[Patch]:
+    """A person's rollback is refused while automation is off or a breach is being confirmed."""
+    real = operator.roll_back
 
-    def rate(bad: int, n: int) -> measure.Measure:
-        return replace(real(bad, n), min_n=1, min_bad=0)
+    def roll_back(case: Case, request: operator.RollbackRequest) -> Any:
+        fleet = case.observed.fleet.automation if case.observed.fleet else None
+        held = any(brakes.in_force(hold, case.now_ms) for hold in (case.state.automation, fleet))
+        if held or isinstance(case.state.phase, Confirming):
+            raise InProgress("a brake holds")
+        return real(case, request)
 
-    return [(measure, "_rate", rate)]
+    return [(operator, "roll_back", roll_back)]
 
 
-def window_not_cut() -> list[Patch]:
+# --- P4: processes that go backwards
+
+
+def older_snapshot_taken() -> list[Patch]:
+    """A process serves whatever snapshot came last."""
+    real = worker.Worker._take
+
+    def take(self: worker.Worker, answer: Any) -> None:
+        self._catalog = None
+        real(self, answer)
+
+    return [(worker.Worker, "_take", take)]
+
+
+def canary_drawn_anew() -> list[Patch]:
+    """Each step of a canary gives the candidate to other users."""
+    real = operator.move
+
+    def move(state: State, *given: Any) -> Any:
+        return tuple(
+            replace(action, salt=f"{action.salt}{state.revision}")
+            if isinstance(action, MoveRoute)
+            else action
+            for action in real(state, *given)
+        )
+
+    return [(operator, "move", move)]
+
+
+# --- P5: late
+
+
+def one_generation_late() -> list[Patch]:
+    """A process skips a snapshot that is just one generation newer than its own."""
+    real = worker.Worker._take
+
+    def take(self: worker.Worker, answer: Any) -> None:
+        held = self._catalog
+        new = parse_snapshot(answer.body, self._recorder.environment)
+        if held is None or new.generation != held.snapshot.generation + 1:
+            real(self, answer)
+
+    return [(worker.Worker, "_take", take)]
+
+
+def looks_rarely() -> list[Patch]:
+    """Reports wake nobody: a prompt is looked at once a minute."""
+    return [
+        (reconcile, "_wake_touched", lambda *given: None),
+        (core_decide, "ACTIVE_RECHECK_MS", 60_000),
+    ]
+
+
+# --- P6: blind, or not enough
+
+
+def no_evidence() -> list[Patch]:
+    """The plain threshold is enough: whatever passes it is a breach."""
+    return [(detect, "is_proof", lambda log_e, alpha: True)]
+
+
+def ticks_not_capped() -> list[Patch]:
+    """One burst of failures is all the evidence that an alarm needs."""
+    return [(track, "cap_of", lambda alpha: 1e9)]
+
+
+def folded_again_after_restart() -> list[Patch]:
+    """An engine that begins anew counts the last minute before its checkpoint once more."""
+    real = track.Track.load
+
+    def load(data: Any, plan: Any) -> track.Track:
+        loaded = real(data, plan)
+        loaded.until_ms = max(loaded.since_ms, loaded.until_ms - 60_000)
+        return loaded
+
+    return [(track.Track, "load", staticmethod(load))]
+
+
+def evidence_not_cut() -> list[Patch]:
     """A version is judged by what it did when it was on the route before."""
-    real = look.frame
-
-    def frame(state: State, observed: Observed, policy: PromptPolicy, *rest: Any) -> detect.Frame:
-        ledger = tuple(replace(entry, routed_ms=None) for entry in state.ledger)
-        return real(replace(state, ledger=ledger), observed, policy, *rest)
-
-    return [(look, "frame", frame)]
+    return [(recent, "evidence_since_ms", lambda state, version: 0)]
 
 
 def confirm_skipped() -> list[Patch]:
@@ -87,6 +206,12 @@ def confirm_skipped() -> list[Patch]:
         return step
 
     return [(core_decide, "respond", at_once)]
+
+
+def verify_ignores_propagation() -> list[Patch]:
+    """A recovery is verified without asking who runs the new route."""
+    line = Record("rollback.propagated", "nobody was asked")
+    return [(verify, "_propagation", lambda case, phase: line)]
 
 
 def blind_is_healthy() -> list[Patch]:
@@ -108,6 +233,69 @@ def blind_is_healthy() -> list[Patch]:
     ]
 
 
+def old_buckets_count() -> list[Patch]:
+    """A recovery is proven by everything that was ever seen of the target."""
+    real = Evidence.since
+
+    def since(self: Evidence, since_ms: int) -> Any:
+        return real(self, 0)
+
+    return [(Evidence, "since", since)]
+
+
+def late_calls_prove() -> list[Patch]:
+    """What was reported late proves a recovery like what came in time."""
+    return [(ingest, "_marked_late", lambda window: window)]
+
+
+def late_switch_unnoticed() -> list[Patch]:
+    """The proof begins with the decision, however much later it was carried out."""
+    return [(verify, "PROMPT_LOOK_MS", DAY_MS)]
+
+
+def blindness_untold() -> list[Patch]:
+    """Nobody is told that all reports are missing."""
+    return [(core_decide, "blindness", lambda case: IDLE)]
+
+
+def flushes_repeated() -> list[Patch]:
+    """A flush that comes twice counts twice."""
+    return [(ingest.Ingest, "_is_repeat", lambda *given: False)]
+
+
+def labels_repeated() -> list[Patch]:
+    """A label that is given twice, or corrected, counts twice."""
+    return [(world.memory.MemorySeries, "scores", lambda self, calls: {})]
+
+
+def retries_counted() -> list[Patch]:
+    """Every failure of a unit that tries again and again is evidence."""
+    real = ingest.Ingest._declared_scores
+
+    def counted(self: Any, window: Any, ignored: Any) -> Any:
+        more = {"prompt": window.errors.get("prompt", 0) + window.repeat}
+        return real(self, replace(window, errors={**window.errors, **more}), ignored)
+
+    return [(ingest.Ingest, "_declared_scores", counted)]
+
+
+def control_not_asked() -> list[Patch]:
+    """The candidate is to blame, though its control fails in the same way."""
+    guilty = attribution.Attribution(attribution.Blame.VERSION)
+    return [
+        (confirm, "attribute", lambda *given: guilty),
+        (brakes, "attribute", lambda *given: guilty),
+    ]
+
+
+# --- P7: flapping
+
+
+def flap_guard_off() -> list[Patch]:
+    """Nothing keeps automatic rollbacks apart."""
+    return [(brakes, "_flap", lambda case: None)]
+
+
 def quarantine_ignored() -> list[Patch]:
     """A rollback goes to whatever served last, however it ended."""
 
@@ -116,6 +304,22 @@ def quarantine_ignored() -> list[Patch]:
         return max(served, key=lambda e: e.routed_ms or 0).version if served else None
 
     return [(confirm, "choose_target", newest), (operator, "choose_target", newest)]
+
+
+# --- P8: unexplained
+
+
+def evidence_not_kept() -> list[Patch]:
+    """What a suspicion rests on is not written down."""
+    return [(respond, "evidence", lambda case, found: {})]
+
+
+def reasons_left_out() -> list[Patch]:
+    """The history says what was done, and not why."""
+    return [(respond, "sentence", lambda found: ""), (switch, "sentence", lambda found: "")]
+
+
+# --- Messages
 
 
 def pages_not_deduped() -> list[Patch]:
@@ -135,14 +339,29 @@ def pages_not_deduped() -> list[Patch]:
     return [(world.memory, "_Data", data)]
 
 
-def repeats_counted() -> list[Patch]:
-    """A flush that comes twice counts twice."""
-    return [(ingest.Ingest, "_is_repeat", lambda *given: False)]
+def rejected_is_sent() -> list[Patch]:
+    """A message that a notifier will never take counts as delivered."""
+    real = deliver._notify
+
+    def notify(*given: Any) -> Any:
+        answer = real(*given)
+        return Delivered("") if isinstance(answer, Rejected) else answer
+
+    return [(deliver, "_notify", notify)]
 
 
-def late_calls_prove() -> list[Patch]:
-    """What was reported late proves a recovery like what came in time."""
-    return [(ingest, "_marked_late", lambda window: window)]
+def gives_up_at_once() -> list[Patch]:
+    """A notifier that is down for a moment is not tried again, and nothing says so."""
+
+    def gave_up(self: Any, message_id: int, next_try_ms: int, error: str) -> None:
+        self._done(message_id)
+
+    return [(world.memory.MemoryOutbox, "retry", gave_up)]
+
+
+def staging_pages() -> list[Patch]:
+    """A breach in staging gets people out of bed."""
+    return [(case, "QUIET_ENVIRONMENTS", ())]
 
 
 def notices_forgotten() -> list[Patch]:
@@ -150,90 +369,95 @@ def notices_forgotten() -> list[Patch]:
     return [(Case, "told", lambda self, notice: False)]
 
 
-def brakes_hold_people() -> list[Patch]:
-    """A person's rollback is refused while automation is off or a breach is being confirmed."""
-    real = operator.roll_back
-
-    def roll_back(case: Case, request: operator.RollbackRequest) -> Any:
-        fleet = case.observed.fleet.automation if case.observed.fleet else None
-        held = any(in_force(hold, case.now_ms) for hold in (case.state.automation, fleet))
-        if held or isinstance(case.state.phase, Confirming):
-            raise InProgress("a brake holds")
-        return real(case, request)
-
-    return [(operator, "roll_back", roll_back)]
+# --- Liveness
 
 
-def old_buckets_count() -> list[Patch]:
-    """A recovery is proven by everything that was ever seen of the target."""
-    real = Evidence.since
+def verifies_for_ever() -> list[Patch]:
+    """A verification that is not conclusive never ends and is never told."""
+    return [(verify, "_inconclusive", lambda *given: IDLE)]
 
-    def since(self: Evidence, since_ms: int) -> Any:
-        return real(self, 0)
 
-    return [(Evidence, "since", since)]
+def nobody_is_told() -> list[Patch]:
+    """A rollback that is held pages nobody."""
+
+    def silent(*given: Any) -> tuple[Notify, ...]:
+        return ()
+
+    return [(confirm, "page", silent), (switch, "page", silent), (respond, "page", silent)]
+
+
+def slow_is_well() -> list[Patch]:
+    """Latencies and labels are measured, and never found wanting."""
+    real = detect.detect
+
+    def kind(trigger: Any, *given: Any) -> Any:
+        found = real(trigger, *given)
+        return found if found.metric == "error_rate" else replace(found, verdict=Verdict.CLEAR)
+
+    return [(look, "detect", kind)]
 
 
 @dataclass(frozen=True, slots=True)
 class Mutant:
-    """A planted bug, by name."""
+    """A planted bug, by name; `story` is where it must show, if random worlds rarely meet it."""
 
     name: str
     patches: Callable[[], list[Patch]]
+    story: Callable[[], Scenario] | None = None
 
 
+STORIES: Mapping[Callable[[], list[Patch]], Callable[[], Scenario]] = {
+    verify_ignores_propagation: traps.straggler,
+    late_calls_prove: traps.late_reports,
+    late_switch_unnoticed: traps.late_switch,
+    blindness_untold: traps.darkness,
+    control_not_asked: traps.shared_outage,
+    flap_guard_off: traps.one_bad_deploy_after_another,
+    folded_again_after_restart: traps.restart_before_a_breach,
+    labels_repeated: traps.corrections,
+    nobody_is_told: traps.nothing_to_go_back_to,
+    slow_is_well: traps.three_times_as_slow,
+    rejected_is_sent: traps.rejected,
+    verifies_for_ever: traps.silence_after_a_rollback,
+    brakes_hold_people: traps.rollback_under_a_hold,
+}
 MUTANTS = tuple(
-    Mutant(patches.__name__, patches)
+    Mutant(patches.__name__, patches, STORIES.get(patches))
     for patches in (
+        answered_unwritten,
+        messages_lost,
         no_fencing,
-        verify_ignores_propagation,
-        no_minimum_sample,
-        window_not_cut,
-        confirm_skipped,
-        blind_is_healthy,
-        quarantine_ignored,
-        pages_not_deduped,
-        repeats_counted,
-        notices_forgotten,
         brakes_hold_people,
+        older_snapshot_taken,
+        canary_drawn_anew,
+        one_generation_late,
+        looks_rarely,
+        no_evidence,
+        ticks_not_capped,
+        folded_again_after_restart,
+        evidence_not_cut,
+        confirm_skipped,
+        verify_ignores_propagation,
+        blind_is_healthy,
         old_buckets_count,
         late_calls_prove,
+        late_switch_unnoticed,
+        blindness_untold,
+        flushes_repeated,
+        labels_repeated,
+        retries_counted,
+        control_not_asked,
+        flap_guard_off,
+        quarantine_ignored,
+        evidence_not_kept,
+        reasons_left_out,
+        pages_not_deduped,
+        rejected_is_sent,
+        gives_up_at_once,
+        staging_pages,
+        notices_forgotten,
+        verifies_for_ever,
+        nobody_is_told,
+        slow_is_well,
     )
 )
-
-
-@contextmanager
-def planted(mutant: Mutant) -> Iterator[None]:
-    """The product with this bug in it."""
-    patches = mutant.patches()
-    before = [(owner, name, getattr(owner, name)) for owner, name, _ in patches]
-    try:
-        for owner, name, changed in patches:
-            setattr(owner, name, changed)
-        yield
-    finally:
-        for owner, name, real in before:
-            setattr(owner, name, real)
-
-
-@dataclass(frozen=True, slots=True)
-class Caught:
-    """Which law caught a mutant, in which seed, after how many."""
-
-    mutant: str
-    law: str
-    seed: int
-    seeds: int
-
-
-def hunt(mutant: Mutant, seeds: int, start: int = 0, seconds: int = 1_000) -> Caught | None:
-    """Play seeds with the bug planted until a law catches it; None when it got away.
-
-    A seed that fails without the bug as well proves nothing and is passed over.
-    """
-    for count, seed in enumerate(range(start, start + seeds), 1):
-        with planted(mutant):
-            failures = seeded_world(seed, seconds).run()
-        if failures and not seeded_world(seed, seconds).run():
-            return Caught(mutant.name, failures[0].checker, seed, count)
-    return None

@@ -1,10 +1,11 @@
 """Ports that pass everything on, for wrappers that change one method of them."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from knowngood.core.model import Change, ClientSeen, Outgoing, State
 from knowngood.core.window import Bucket
-from knowngood.ports import Outbox, Series, States, VersionKey
+from knowngood.ports import Checkpoints, Outbox, Series, States, VersionKey
 
 
 class PassingStates:
@@ -66,6 +67,26 @@ class PassingSeries:
     def compact(self, now_ms: int) -> int:
         """Pass on."""
         return self.inner.compact(now_ms)
+
+
+class PassingCheckpoints:
+    """The folds' checkpoints of another store. See ports.Checkpoints."""
+
+    def __init__(self, inner: Checkpoints) -> None:
+        """Pass on to `inner`."""
+        self.inner = inner
+
+    def save(self, rows: Mapping[VersionKey, tuple[int, Mapping[str, Any]]]) -> None:
+        """Pass on."""
+        self.inner.save(rows)
+
+    def load(self, key: VersionKey) -> tuple[int, Mapping[str, Any]] | None:
+        """Pass on."""
+        return self.inner.load(key)
+
+    def forget(self, before_ms: int) -> int:
+        """Pass on."""
+        return self.inner.forget(before_ms)
 
 
 class PassingOutbox:

@@ -14,6 +14,7 @@ from knowngood.core.model import (
     Confirming,
     Standing,
     State,
+    Steady,
 )
 from knowngood.core.steps import operator
 from knowngood.core.steps.case import Case
@@ -25,7 +26,6 @@ from knowngood.sim.faults import Nemesis
 if TYPE_CHECKING:
     from knowngood.sim.world import World
 
-DAY_MS = 24 * 3_600_000
 THINK_MS = (500, 30_000)  # how long a slow person looks at what they read
 HOLD_MS = (20_000, 200_000)
 
@@ -45,6 +45,7 @@ class Person:
 
     name: str
     world: "World"
+    environment: str = ENVIRONMENT
 
     def promote(
         self, prompt: str, version: str, because: str, override: tuple[str, ...] = ()
@@ -56,11 +57,18 @@ class Person:
         self, prompt: str, candidate: str, weight_bp: int, override: tuple[str, ...] = ()
     ) -> None:
         """Give a candidate a share of the traffic."""
-        route = self.world.state(prompt).route
+        route = self._state(prompt).route
         if route is None or route.control.version == candidate:
             return
         arms = (Arm(route.control.version, WHOLE_BP - weight_bp), Arm(candidate, weight_bp))
         self._move(prompt, arms, "canary", override)
+
+    def give(self, prompt: str, version: str, weight_bp: int) -> None:
+        """The next step of a script: a share of the traffic, or in the end all of it."""
+        if weight_bp < WHOLE_BP:
+            self.split(prompt, version, weight_bp)
+        else:
+            self.promote(prompt, version, "the last step of the canary")
 
     def _move(
         self, prompt: str, arms: tuple[Arm, ...], because: str, override: tuple[str, ...]
@@ -69,11 +77,11 @@ class Person:
 
     def roll_back(self, prompt: str, request: operator.RollbackRequest, think_ms: int = 0) -> None:
         """Go back to a good version; the checkers hear what came of it."""
-        revision = self.world.state(prompt).revision
+        revision = self._state(prompt).revision
 
         def act() -> None:
             # The server looks anew when it is asked, and refuses if the revision has moved on.
-            seen = self.world.look(prompt)
+            seen = self.world.look(prompt, self.environment)
             error = self._try(
                 seen.state, lambda: operator.roll_back(_case(seen), request), revision
             )
@@ -92,25 +100,35 @@ class Person:
 
     def automation(self, prompt: str | None, off_ms: int | None) -> None:
         """Turn automation off for a while, or on (None), for a prompt or (None) for all."""
-        now_ms = self.world.now_ms
+        now_ms = self.world.clock_ms
         self._do(
             prompt or FLEET,
             lambda s: operator.set_automation(s, off_ms, "maintenance", self.name, now_ms),
         )
 
     def _outgoing(self, state: State) -> Window | None:
-        if state.route is None:
+        """As server.act: the last day of a good version that leaves the whole of the traffic."""
+        route = state.route
+        if route is None or route.candidate or not isinstance(state.phase, Steady):
             return None
-        key = (state.environment, state.prompt, state.route.control.version)
-        now_ms = self.world.now_ms
-        return total(b.window for b in self.world.store.series.read(key, now_ms - DAY_MS, now_ms))
+        entry = state.entry(route.control.version) if state.incident is None else None
+        if entry is None or entry.standing is not Standing.GOOD:
+            return None
+        now_ms = self.world.clock_ms
+        day_ms = self.world.policy.for_prompt(state.prompt).baseline.window_ms
+        key = (state.environment, state.prompt, entry.version)
+        since_ms = max(now_ms - day_ms, entry.routed_ms or 0)
+        return total(b.window for b in self.world.store.series.read(key, since_ms, now_ms))
 
     def _do(self, prompt: str, decide: Callable[[State], tuple[Action, ...]]) -> None:
         """Read, and apply what follows; slow hands apply what they read a while ago."""
-        state = self.world.state(prompt)
+        state = self._state(prompt)
         slow = self.world.nemesis.strikes("slow_hands")
         think_ms = self.world.nemesis.between_ms(*THINK_MS) if slow else 0
         self._after(think_ms, lambda: self._try(state, lambda: decide(state)))
+
+    def _state(self, prompt: str) -> State:
+        return self.world.state(prompt, self.environment)
 
     def _after(self, think_ms: int, act: Callable[[], object]) -> None:
         if think_ms:
@@ -128,8 +146,10 @@ class Person:
         revision = seen.revision if revision is None else revision
         try:
             if actions := decide():
-                change = Change(ENVIRONMENT, seen.prompt, revision, actions, self.name, "by hand")
-                self.world.store.states.apply((change,), self.world.now_ms)
+                change = Change(
+                    self.environment, seen.prompt, revision, actions, self.name, "by hand"
+                )
+                self.world.store.states.apply((change,), self.world.clock_ms)
         except StaleState as error:
             return error
         except KnowngoodError as error:
@@ -149,7 +169,7 @@ def meddle(person: Person, nemesis: Nemesis) -> None:
     prompt, version = plan.name, rng.choice(plan.versions).name
     override = ("quarantined", "in_progress") if rng.random() < 0.15 else ()
     verb = rng.choices(VERBS, WEIGHTS)[0]
-    state = world.state(prompt)
+    state = world.state(prompt, person.environment)
     if rng.random() < 0.5 and (state.automation or isinstance(state.phase, Confirming)):
         verb = "roll_back"  # what a person is asked to do while a brake holds
     match verb:
@@ -179,7 +199,8 @@ def _request(
     person: Person, prompt: str, version: str, override: tuple[str, ...]
 ) -> operator.RollbackRequest:
     rng = person.world.nemesis.rng
-    good = [e.version for e in person.world.state(prompt).ledger if e.standing is Standing.GOOD]
+    ledger = person.world.state(prompt, person.environment).ledger
+    good = [e.version for e in ledger if e.standing is Standing.GOOD]
     target = None
     if rng.random() < 0.5:
         target = rng.choice(good) if good and rng.random() < 0.8 else version

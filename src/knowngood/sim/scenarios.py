@@ -14,24 +14,27 @@ whole timeline when an expectation or a law does not hold.
 """
 
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Any
 
-from knowngood.core.model import (
-    WHOLE_BP,
-    AuditEntry,
-    Confirming,
-    Standing,
-    State,
-    Steady,
-    Verifying,
-)
 from knowngood.core.steps.operator import RollbackRequest
 from knowngood.core.units import duration_ms
-from knowngood.sim.checkers import LAWS, Checker, history
-from knowngood.sim.clients import ENVIRONMENT, SimClient
-from knowngood.sim.plan import OFF, START_MS, Plan, PromptPlan, VersionPlan
+from knowngood.sim.checkers import LAWS, Checker
+from knowngood.sim.clients import SimClient
+from knowngood.sim.expectations import Expectation
+from knowngood.sim.faults import Gate
+from knowngood.sim.people import Person
+from knowngood.sim.plan import (
+    DEFAULT_SECONDS,
+    OFF,
+    START_MS,
+    Labels,
+    Plan,
+    PromptPlan,
+    VersionPlan,
+)
 from knowngood.sim.truth import Trouble
-from knowngood.sim.world import World
+from knowngood.sim.world import Failure, World
 
 POLICY: Mapping[str, Any] = {
     "window": "60s",
@@ -70,32 +73,53 @@ class Scenario:
         calls_per_s: float = 10.0,
         clients: int = 4,
         engines: int = 1,
+        staging: int = 0,
+        timed: bool = False,
+        labels: Labels | None = None,
         policy: Mapping[str, Any] | None = None,
+        faults: Iterable[str] = (),
+        ends: str | None = None,
         seed: int = 7,
         laws: tuple[type[Checker], ...] = LAWS,
     ) -> None:
-        """`others` are prompts with the same versions; `policy` is laid over POLICY."""
+        """`others` are prompts with the same versions; `policy` is laid over POLICY.
+
+        `staging` processes belong to a second environment; `timed` ones report their latencies. A
+        story that `ends` is calm for its last five minutes, and everything has to settle. Its
+        `faults` strike as often as in a seeded world.
+        """
         self.prompt = prompt
         planned = tuple(VersionPlan(version) for version in versions)
         load = calls_per_s / clients
-        prompts = tuple(PromptPlan(name, planned, load) for name in (prompt, *others))
+        prompts = tuple(
+            PromptPlan(name, planned, load, timed=timed, labels=labels)
+            for name in (prompt, *others)
+        )
         plan = Plan(
             prompts=prompts,
             policy={"policy": 1, "defaults": {**POLICY, **(policy or {})}},
             client_count=clients,
+            staging_count=staging,
             engine_count=engines,
             deploys=False,
-            calms=False,
+            faults=frozenset(faults),
+            seconds=clock_ms(ends) // 1_000 if ends else DEFAULT_SECONDS,
+            calms=ends is not None,
         )
         self.world = World(plan, seed, laws)
         self.wrong: list[str] = []
         self.last_ms = 0
+        self.ends = ends is not None
 
     def at(self, time: str, prompt: str | None = None) -> "Moment":
-        """What happens at that time, to the story's prompt or another one."""
-        return Moment(self, self._reach(time), prompt or self.prompt)
+        """What happens at that time, to the story's prompt or another one, in production."""
+        return Moment(self, self._reach(time), prompt or self.prompt, self.world.person)
 
-    def expect(self, time: str, prompt: str | None = None) -> "Expectation":
+    def at_staging(self, time: str, prompt: str | None = None) -> "Moment":
+        """What happens at that time in staging."""
+        return Moment(self, self._reach(time), prompt or self.prompt, self.world.tester)
+
+    def expect(self, time: str, prompt: str | None = None) -> Expectation:
         """What is to be so at that time."""
         return Expectation(self, self._reach(time) + LEEWAY_MS, prompt or self.prompt, time)
 
@@ -104,9 +128,13 @@ class Scenario:
         self.last_ms = max(self.last_ms, at_ms + LEEWAY_MS)
         return at_ms
 
+    def play(self) -> list[Failure]:
+        """Play the story; what the laws say of it."""
+        return self.world.run(None if self.ends else self.last_ms)
+
     def run(self) -> World:
         """Play the story to its last line; the world as it is then."""
-        failures = self.world.run(self.last_ms)
+        failures = self.play()
         wrong = [*self.wrong, *(f"{f.checker}: {f.message}" for f in failures)]
         if wrong:
             raise StoryFailed("\n".join([*wrong, "", "The story:", *self.world.trace]))
@@ -116,10 +144,10 @@ class Scenario:
 class Moment:
     """What happens at one moment. Every verb gives the moment back, so that they can be chained."""
 
-    def __init__(self, story: Scenario, at_ms: int, prompt: str) -> None:
-        """A moment of a story."""
+    def __init__(self, story: Scenario, at_ms: int, prompt: str, person: Person) -> None:
+        """A moment of a story, and who acts in it."""
         self.story, self.prompt, self.at_ms = story, prompt, at_ms
-        self.world, self.person = story.world, story.world.person
+        self.world, self.person = story.world, person
 
     def do(self, what: Callable[[], object]) -> "Moment":
         """Anything else."""
@@ -133,6 +161,14 @@ class Moment:
     def canary(self, version: str, percent: float) -> "Moment":
         """A person gives a version a share of the traffic."""
         return self.do(lambda: self.person.split(self.prompt, version, round(percent * 100)))
+
+    def script(self, version: str, *steps: tuple[str, float]) -> "Moment":
+        """A script gives a version these shares (percent), each some time after the moment."""
+        for after, percent in steps:
+            at_ms, share = START_MS + self.at_ms + duration_ms(after), round(percent * 100)
+            self.story.last_ms = max(self.story.last_ms, at_ms - START_MS)
+            self.world.at(at_ms, partial(self.person.give, self.prompt, version, share))
+        return self
 
     def roll_back(self, target: str | None = None, **options: Any) -> "Moment":
         """A person rolls back, to the newest known-good version unless named."""
@@ -156,16 +192,39 @@ class Moment:
         """A person turns automation on."""
         return self.do(lambda: self.person.automation(self.prompt, None))
 
-    def error_rate(self, rate: float, version: str | None = None) -> "Moment":
+    def error_rate(self, rate: float, version: str | None = None, kind: str = "prompt") -> "Moment":
         """A version (the one on trial unless named) fails in this share of its calls."""
 
         def change() -> None:
-            route = self.world.state(self.prompt).route
-            name = version or (route.suspect.version if route else "")
-            trouble = Trouble(rate, self.world.now_ms)
-            self.world.truth.troubles.setdefault((self.prompt, name), []).append(trouble)
+            trouble = Trouble(rate, self.world.now_ms, kind=kind)
+            key = (self.prompt, version or self._suspect())
+            self.world.truth.troubles.setdefault(key, []).append(trouble)
 
         return self.do(change)
+
+    def latency(self, times: float, version: str | None = None) -> "Moment":
+        """A version (the one on trial unless named) takes so many times as long as before."""
+        return self.do(
+            lambda: self.world.truth.slowed.update(
+                {(self.prompt, version or self._suspect()): times}
+            )
+        )
+
+    def quality_drop(self, share: float, version: str | None = None) -> "Moment":
+        """A version (the one on trial unless named) loses this share of its quality."""
+        return self.do(
+            lambda: self.world.truth.worsened.update(
+                {(self.prompt, version or self._suspect()): share}
+            )
+        )
+
+    def _suspect(self) -> str:
+        route = self.world.state(self.prompt, self.person.environment).route
+        return route.suspect.version if route else ""
+
+    def retries(self, times: int) -> "Moment":
+        """Whoever fails tries again at once, so many times in all."""
+        return self.do(lambda: self.world.traffic.storms.update({self.prompt: times}))
 
     def outage(self, rate: float, length: str, provider: str = "alpha") -> "Moment":
         """The provider fails in this share of all calls, for a while."""
@@ -182,18 +241,18 @@ class Moment:
 
         def change() -> None:
             for client in self.world.clients:
-                client.work(self.world.now_ms)
-            self.world.overload[self.prompt] = calls_per_s / max(1, len(self._clients()))
+                client.catch_up(self.world.now_ms)
+            self.world.traffic.overload[self.prompt] = calls_per_s / max(1, len(self._clients()))
 
         return self.do(change)
 
     def cut(self, *names: str, up: bool = True, down: bool = True) -> "Moment":
         """Processes (all unless named) are cut off, in one direction or both."""
-        return self._each(names, lambda c: self.world.cut(c, up, down, None))
+        return self._each(names, lambda c: self.world.network.cut(c, up, down, None))
 
     def heal(self, *names: str) -> "Moment":
         """Processes (all unless named) reach everybody again."""
-        return self._each(names, self.world.heal)
+        return self._each(names, self.world.network.heal)
 
     def deafen(self, *names: str) -> "Moment":
         """Processes (all unless named) go on reporting, and never take a newer snapshot."""
@@ -211,30 +270,48 @@ class Moment:
         """Another process comes."""
         return self.do(self.world.join)
 
-    def crash(self, point: str, engine: int = 0) -> "Moment":
-        """An engine dies when it next passes a labelled point (faults.POINTS)."""
-        return self.do(lambda: self.world.engines[engine].gate.script(point, "crash"))
+    def crash(self, point: str, engine: int = 0, writing: str = "") -> "Moment":
+        """An engine dies when it next passes a labelled point (faults.POINTS).
+
+        At an apply the next one, or the next that writes an audit line of the kind `writing`.
+        """
+        return self.do(lambda: self._gate(engine).script(point, "crash", writing))
 
     def lost_ack(self, point: str, engine: int = 0) -> "Moment":
         """A write is carried out, and the engine is told that it was not."""
-        return self.do(lambda: self.world.engines[engine].gate.script(point, "lost_ack"))
+        return self.do(lambda: self._gate(engine).script(point, "lost_ack"))
 
-    def stall(self, length: str, engine: int = 0, before: str = "") -> "Moment":
+    def stall(self, length: str, engine: int = 0, writing: str = "") -> "Moment":
         """An engine is held for a while between a decision and its apply.
 
-        The next one, or the next that writes a line of the kind `before` into the audit log.
+        The next one, or the next that writes an audit line of the kind `writing`.
         """
 
         def script() -> None:
-            held = self.world.engines[engine]
-            held.stall_ms = duration_ms(length)
-            held.gate.stall_before = before
-            held.gate.script("apply.before", "stall")
+            self.world.engines[engine].stall_ms = duration_ms(length)
+            self._gate(engine).script("apply.before", "stall", writing)
 
         return self.do(script)
 
+    def stop(self, length: str, engine: int = 0) -> "Moment":
+        """An engine's process is gone for a while."""
+        back_ms = duration_ms(length)
+        return self.do(lambda: self.world.engines[engine].die("a pulled plug", back_ms))
+
+    def wall_clock(self, skew_s: int, engine: int = 0) -> "Moment":
+        """The wall clock of an engine's machine is so wrong from now on; who starts sees it."""
+        return self.do(lambda: setattr(self.world.engines[engine], "skew_ms", skew_s * 1_000))
+
+    def fault(self, name: str, times: int = 1) -> "Moment":
+        """A fault (faults.RATES) strikes the next so many times that it could."""
+        return self.do(lambda: self.world.nemesis.force(name, times))
+
+    def _gate(self, engine: int) -> Gate:
+        return self.world.engines[engine].gate
+
     def _clients(self) -> list[SimClient]:
-        return [client for client in self.world.clients if client.alive]
+        mine = self.person.environment
+        return [c for c in self.world.clients if c.alive and c.environment == mine]
 
     def _each(self, names: tuple[str, ...], what: Callable[[SimClient], object]) -> "Moment":
         def act() -> None:
@@ -243,137 +320,3 @@ class Moment:
                     what(client)
 
         return self.do(act)
-
-
-class Expectation:
-    """What is to be so at one moment. Every verb gives the expectation back, to be chained."""
-
-    def __init__(self, story: Scenario, at_ms: int, prompt: str, time: str) -> None:
-        """An expectation of a story."""
-        self.story, self.prompt, self.at_ms, self.time = story, prompt, at_ms, time
-        self.world = story.world
-
-    def that(self, words: str, holds: Callable[[], object]) -> "Expectation":
-        """Anything else."""
-
-        def check() -> None:
-            if not holds():
-                self.story.wrong.append(f"{self.time} {self.prompt}: expected {words}")
-                self.world.say("EXPECTED", f"{self.prompt}: {words}; it is {self._as_it_is()}")
-
-        self.world.at(START_MS + self.at_ms, check)
-        return self
-
-    def _as_it_is(self) -> str:
-        state = self._state()
-        arms = " + ".join(f"{a.version} {a.weight_bp / 100:g}%" for a in self._arms())
-        ledger = ", ".join(f"{e.version} {e.standing.value}" for e in state.ledger)
-        return f"{arms or 'no route'}; {type(state.phase).__name__}; {ledger}"
-
-    def _state(self) -> State:
-        return self.world.state(self.prompt)
-
-    def _arms(self) -> tuple[Any, ...]:
-        route = self._state().route
-        return route.arms if route else ()
-
-    def _lines(self, kind: str) -> list[AuditEntry]:
-        return [line for line in history(self.world, self.prompt) if line.kind == kind]
-
-    def serving(self, version: str) -> "Expectation":
-        """The route gives everybody this version."""
-        return self.that(f"serving {version}", lambda: self._share(version) == WHOLE_BP)
-
-    def share(self, version: str, percent: float) -> "Expectation":
-        """The route gives this version so much of the traffic."""
-        return self.that(
-            f"{version} at {percent:g}%", lambda: self._share(version) == round(percent * 100)
-        )
-
-    def _share(self, version: str) -> int:
-        return sum(arm.weight_bp for arm in self._arms() if arm.version == version)
-
-    def everywhere(self) -> "Expectation":
-        """Every living process runs the newest generation."""
-
-        def current() -> bool:
-            newest = self.world.store.states.generation(ENVIRONMENT)
-            return all(c.generation == newest for c in self.world.clients if c.alive)
-
-        return self.that("the newest generation everywhere", current)
-
-    def steady(self) -> "Expectation":
-        """Nothing is under way."""
-        return self.that("steady", lambda: isinstance(self._state().phase, Steady))
-
-    def confirming(self) -> "Expectation":
-        """A breach is being confirmed, or its rollback is held."""
-        return self.that("confirming", lambda: isinstance(self._state().phase, Confirming))
-
-    def verifying(self) -> "Expectation":
-        """A recovery is being verified."""
-        return self.that("verifying", lambda: isinstance(self._state().phase, Verifying))
-
-    def rolled_back(self, times: int = 1) -> "Expectation":
-        """So many rollbacks were carried out up to now."""
-        return self.recorded("rollback.switched", times)
-
-    def verified(self, times: int = 1) -> "Expectation":
-        """So many recoveries were verified up to now."""
-        return self.recorded("rollback.verified", times)
-
-    def held(self, brake: str) -> "Expectation":
-        """A rollback was held by this brake."""
-        return self.that(
-            f"held by {brake}",
-            lambda: any(line.detail["brake"] == brake for line in self._lines("rollback.held")),
-        )
-
-    def recorded(self, kind: str, times: int | None = None) -> "Expectation":
-        """The audit log has lines of this kind: at least one, or exactly so many."""
-        words = f"{kind} recorded" if times is None else f"{kind} recorded {times} times"
-
-        def counted() -> bool:
-            count = len(self._lines(kind))
-            return count > 0 if times is None else count == times
-
-        return self.that(words, counted)
-
-    def standing(self, version: str, standing: Standing) -> "Expectation":
-        """The ledger says this of a version."""
-        return self.that(
-            f"{version} {standing.value}", lambda: self._state().standing(version) is standing
-        )
-
-    def good(self, version: str) -> "Expectation":
-        """The ledger knows the version as good."""
-        return self.standing(version, Standing.GOOD)
-
-    def quarantined(self, version: str) -> "Expectation":
-        """The version may not come back by itself."""
-        return self.standing(version, Standing.QUARANTINED)
-
-    def candidate(self, version: str) -> "Expectation":
-        """The version is on trial, or may be again."""
-        return self.standing(version, Standing.CANDIDATE)
-
-    def incident(self, is_open: bool = True) -> "Expectation":
-        """An incident is open, or (False) none is."""
-        words = "an open incident" if is_open else "no incident"
-        return self.that(words, lambda: (self._state().incident is not None) == is_open)
-
-    def paged(self, words: str, times: int | None = None) -> "Expectation":
-        """People got a message whose trace line says this: at least one, or exactly so many."""
-
-        def counted() -> bool:
-            pages = [line for line in self.world.trace if "  pager " in line and words in line]
-            return len(pages) == times if times is not None else bool(pages)
-
-        return self.that(f"a page that says {words!r}", counted)
-
-    def waiting_on(self, kind: str) -> "Expectation":
-        """A look at this moment says that it waits on this."""
-        return self.that(
-            f"waiting on {kind}",
-            lambda: any(w.kind == kind for w in self.world.look(self.prompt).decision.waiting_on),
-        )

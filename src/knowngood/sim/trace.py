@@ -332,6 +332,17 @@ def _tokens(value: object) -> int:
 # --- Times
 
 
+def instant_ms(text: str) -> int:
+    """The Unix time in ms of an instant as a trace writes it. Raises BadRequest."""
+    try:
+        return _instant(text)
+    except _Bad:
+        raise BadRequest(
+            f"{text!r} is not an instant",
+            next_step="write it as the trace does: 2026-03-02T09:00:00Z, 2026-03-02 or 1772442000",
+        ) from None
+
+
 def _instant(value: object) -> int:
     """Milliseconds since the Unix epoch, rounded down."""
     if value is None or value == "":

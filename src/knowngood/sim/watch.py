@@ -5,15 +5,18 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from knowngood.core.errors import StaleState
-from knowngood.core.model import Change, ClientSeen, State
+from knowngood.core.model import Change, ClientSeen, Outgoing, State
 from knowngood.core.window import Bucket
-from knowngood.ports import Series, Store, VersionKey
-from knowngood.sim.passing import PassingSeries, PassingStates
+from knowngood.ports import Outbox, Series, Store, VersionKey
+from knowngood.sim.passing import PassingOutbox, PassingSeries, PassingStates
 
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """A transaction that was carried out. `now_ms` is the time its author gave."""
+    """A transaction that was carried out.
+
+    `now_ms` is the time that its author gave, `clock_ms` what its author's clock really said then.
+    """
 
     changes: tuple[Change, ...]
     before: tuple[State, ...]
@@ -21,6 +24,7 @@ class Applied:
     generation_before: int
     generation_after: int
     now_ms: int
+    clock_ms: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +38,10 @@ class Refused:
 class Witness(Protocol):
     """Who is told of everything that is written."""
 
+    @property
+    def clock_ms(self) -> int:
+        """The time on the clock of who writes."""
+
     def applied(self, event: Applied) -> None:
         """A transaction was carried out."""
 
@@ -46,6 +54,9 @@ class Witness(Protocol):
     def heard(self, client_id: str, boot: str, seq: int) -> None:
         """A client's flushes up to `seq` are in the store."""
 
+    def settled(self, key: str, sent: bool, words: str) -> None:
+        """A message is done with: sent with a receipt, or given up for a reason."""
+
 
 def watched(store: Store, witness: Witness) -> Store:
     """The store, with a witness of what is written to it."""
@@ -53,10 +64,11 @@ def watched(store: Store, witness: Witness) -> Store:
         registry=store.registry,
         states=WatchedStates(store, witness),
         log=store.log,
-        outbox=store.outbox,
+        outbox=WatchedOutbox(store.outbox, witness),
         series=WatchedSeries(store.series, witness),
         clients=store.clients,
         policies=store.policies,
+        checkpoints=store.checkpoints,
     )
 
 
@@ -87,6 +99,7 @@ class WatchedStates(PassingStates):
                 generation,
                 self.inner.generation(environment),
                 now_ms,
+                self.witness.clock_ms,
             )
         )
         return after
@@ -118,3 +131,29 @@ class WatchedSeries(PassingSeries):
             self.witness.stored(key, bucket)
         for client in heard:
             self.witness.heard(client.id, client.boot, client.seq)
+
+
+class WatchedOutbox(PassingOutbox):
+    """The messages; the witness sees what becomes of each."""
+
+    def __init__(self, inner: Outbox, witness: Witness) -> None:
+        """Seen by `witness`."""
+        super().__init__(inner)
+        self.witness = witness
+        self.keys: dict[int, str] = {}
+
+    def due(self, now_ms: int, limit: int) -> list[Outgoing]:
+        """See ports.Outbox."""
+        due = self.inner.due(now_ms, limit)
+        self.keys.update((message.id, message.key) for message in due)
+        return due
+
+    def sent(self, message_id: int, receipt: str, now_ms: int) -> None:
+        """See ports.Outbox."""
+        self.inner.sent(message_id, receipt, now_ms)
+        self.witness.settled(self.keys[message_id], True, receipt)
+
+    def gave_up(self, message_id: int, error: str, now_ms: int) -> None:
+        """See ports.Outbox."""
+        self.inner.gave_up(message_id, error, now_ms)
+        self.witness.settled(self.keys[message_id], False, error)

@@ -4,7 +4,7 @@ A rollback needs the control database and nothing else; with this it also gets n
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from knowngood.core.errors import StoreUnavailable
 from knowngood.core.model import ClientSeen
@@ -56,4 +56,23 @@ class AbsentClients:
 
     def client(self, client_id: str) -> NoReturn:
         """See ports.Clients."""
+        raise self._reason
+
+
+class AbsentCheckpoints:
+    """Checkpoints that are not there."""
+
+    def __init__(self, reason: StoreUnavailable) -> None:
+        self._reason = reason
+
+    def save(self, rows: Mapping[VersionKey, tuple[int, Mapping[str, Any]]]) -> NoReturn:
+        """See ports.Checkpoints."""
+        raise self._reason
+
+    def load(self, key: VersionKey) -> NoReturn:
+        """See ports.Checkpoints."""
+        raise self._reason
+
+    def forget(self, before_ms: int) -> NoReturn:
+        """See ports.Checkpoints."""
         raise self._reason

@@ -33,6 +33,7 @@ def open_memory() -> OpenStore:
         series=MemorySeries(data),
         clients=MemoryClients(data),
         policies=MemoryPolicies(data),
+        checkpoints=MemoryCheckpoints(data),
         close=lambda: None,
     )
 
@@ -89,6 +90,7 @@ class _Data:
     clients: dict[str, ClientSeen] = field(default_factory=dict)
     scores: dict[tuple[str, str], tuple[int, int]] = field(default_factory=dict)
     policies: dict[str, Any] = field(default_factory=dict)
+    checkpoints: dict[VersionKey, tuple[int, Any]] = field(default_factory=dict)
 
     def generation(self, environment: str) -> int:
         try:
@@ -398,3 +400,35 @@ class MemoryPolicies:
         with self._data.lock:
             policy = self._data.policies.get(digest)
             return None if policy is None else dict(policy)
+
+
+class MemoryCheckpoints:
+    """Where the folds over observations stood, in memory."""
+
+    def __init__(self, data: _Data) -> None:
+        self._data = data
+
+    def save(self, rows: Mapping[VersionKey, tuple[int, Mapping[str, Any]]]) -> None:
+        """See ports.Checkpoints."""
+        new = {key: (until_ms, plain(state)) for key, (until_ms, state) in rows.items()}
+        with self._data.lock:
+            kept = self._data.checkpoints
+            for key, fold in new.items():
+                if key not in kept or kept[key][0] <= fold[0]:
+                    kept[key] = fold
+
+    def load(self, key: VersionKey) -> tuple[int, Mapping[str, Any]] | None:
+        """See ports.Checkpoints."""
+        with self._data.lock:
+            fold = self._data.checkpoints.get(key)
+        # A copy: nobody changes what is kept by changing what was loaded.
+        return None if fold is None else (fold[0], plain(fold[1]))
+
+    def forget(self, before_ms: int) -> int:
+        """See ports.Checkpoints."""
+        with self._data.lock:
+            kept = self._data.checkpoints
+            old = [key for key, (until_ms, _) in kept.items() if until_ms < before_ms]
+            for key in old:
+                del kept[key]
+        return len(old)

@@ -13,6 +13,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from knowngood.core.errors import StoreUnavailable
+from knowngood.store.checkpoints import SqlCheckpoints
 from knowngood.store.control import SqlLog, SqlOutbox, SqlPolicies, SqlRegistry, SqlStates
 from knowngood.store.database import LOCK_WAIT_MS, Database
 from knowngood.store.migrate import ensure
@@ -26,7 +27,7 @@ CONNECT_TIMEOUT_S = 10
 
 # Advisory locks are numbers. The first keeps ours apart from other programs'.
 LOCK_FAMILY = 0x6B676F64
-LOCKS = {"migration": 1, "log": 2, "compaction": 3}
+LOCKS = {"migration": 1, "log": 2, "compaction": 3, "checkpoints": 4}
 
 
 def open_postgres(url: str) -> OpenStore:
@@ -57,6 +58,7 @@ def open_postgres(url: str) -> OpenStore:
         series=SqlSeries(database),
         clients=SqlClients(database),
         policies=SqlPolicies(database),
+        checkpoints=SqlCheckpoints(database),
         close=engine.dispose,
     )
 

@@ -16,8 +16,9 @@ from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.pool import QueuePool
 
 from knowngood.core.errors import StoreUnavailable
-from knowngood.ports import Clients, Series
-from knowngood.store.absent import AbsentClients, AbsentSeries
+from knowngood.ports import Checkpoints, Clients, Series
+from knowngood.store.absent import AbsentCheckpoints, AbsentClients, AbsentSeries
+from knowngood.store.checkpoints import SqlCheckpoints
 from knowngood.store.control import SqlLog, SqlOutbox, SqlPolicies, SqlRegistry, SqlStates
 from knowngood.store.database import LOCK_WAIT_MS, WRITING, Database
 from knowngood.store.migrate import ensure
@@ -35,21 +36,25 @@ def open_sqlite(path: str | Path, *, observations_needed: bool = True) -> OpenSt
 
     Migrates both to the newest tables. Raises StoreUnavailable when a file is locked, damaged, not
     ours, in no folder, or written by a newer knowngood. If observations are not needed, theirs may
-    be: then whatever is asked of `series` and `clients` raises it.
+    be: then whatever is asked of `series`, `clients` and `checkpoints` raises it.
     """
     path = Path(path)
     control = _open(path, CONTROL_SCHEMA, synchronous="FULL")
     series: Series
     clients: Clients
+    checkpoints: Checkpoints
     try:
         observations = _open(observations_path(path), OBSERVATIONS_SCHEMA, synchronous="NORMAL")
         series, clients = SqlSeries(observations), SqlClients(observations)
+        checkpoints = SqlCheckpoints(observations)
         engines = [control.engine, observations.engine]
     except StoreUnavailable as error:
         if observations_needed:
             control.engine.dispose()
             raise
-        series, clients, engines = AbsentSeries(error), AbsentClients(error), [control.engine]
+        series, clients = AbsentSeries(error), AbsentClients(error)
+        checkpoints = AbsentCheckpoints(error)
+        engines = [control.engine]
     except BaseException:
         control.engine.dispose()
         raise
@@ -66,6 +71,7 @@ def open_sqlite(path: str | Path, *, observations_needed: bool = True) -> OpenSt
         series=series,
         clients=clients,
         policies=SqlPolicies(control),
+        checkpoints=checkpoints,
         close=close,
     )
 

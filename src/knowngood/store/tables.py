@@ -16,6 +16,7 @@ from sqlalchemy import (
     Column,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     Table,
     Text,
@@ -138,6 +139,18 @@ scores = Table(
     Index("scores_time", "at_ms"),
 )
 
+# No index on until_ms: each save would have to rewrite it. What is too old is looked for among one
+# row for each version, and not often.
+checkpoints = Table(
+    "checkpoints",
+    OBSERVATIONS,
+    Column("environment", Text, primary_key=True),
+    Column("prompt", Text, primary_key=True),
+    Column("version", Text, primary_key=True),
+    Column("until_ms", BigInteger, nullable=False),
+    Column("body", LargeBinary, nullable=False),  # compressed JSON text
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Schema:
@@ -154,4 +167,4 @@ class Schema:
 
 
 CONTROL_SCHEMA = Schema("control", CONTROL, "0001")
-OBSERVATIONS_SCHEMA = Schema("observations", OBSERVATIONS, "0001")
+OBSERVATIONS_SCHEMA = Schema("observations", OBSERVATIONS, "0002")

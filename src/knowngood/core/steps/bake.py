@@ -1,7 +1,6 @@
 """The bake: a candidate that survives at 100 % with enough evidence becomes known good."""
 
 from knowngood.core.explain import duration, percent
-from knowngood.core.measure import proves_below
 from knowngood.core.model import (
     WHOLE_BP,
     Record,
@@ -12,6 +11,7 @@ from knowngood.core.model import (
     Verdict,
     Wait,
 )
+from knowngood.core.stats import SAFE_CALLS, is_safe
 from knowngood.core.steps.case import IDLE, Case, Step
 
 UNSAFE_RATE = 0.05  # the critical gate: the error rate that a good version is proven to be below
@@ -30,8 +30,8 @@ def bake(case: Case) -> Step:
         return Step(waiting_on=(Wait("bake_time", left_ms, detail=version),))
     calls = case.observed.evidence(version).lifetime
     n, bad = calls.call_count, calls.error_count
-    if not proves_below(bad, n, UNSAFE_RATE):
-        return Step(waiting_on=(Wait("bake_evidence", 59, n, version),))
+    if not is_safe(bad, n, UNSAFE_RATE):
+        return Step(waiting_on=(Wait("bake_evidence", SAFE_CALLS, n, version),))
     open_finding = any(
         f.verdict in (Verdict.BREACH, Verdict.BLIND) and f.response is not Response.ALERT
         for f in case.findings

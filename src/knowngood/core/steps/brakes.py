@@ -6,7 +6,8 @@ The fourth brake, dry-run, belongs to a trigger and is kept in respond: its brea
 from dataclasses import dataclass
 
 from knowngood.core.explain import duration
-from knowngood.core.model import Finding, Hold, Standing, Verdict
+from knowngood.core.model import Finding, Hold, Standing
+from knowngood.core.steps.attribution import Blame, attribute
 from knowngood.core.steps.case import Case
 
 HOUR_MS = 3_600_000
@@ -23,7 +24,16 @@ class Brake:
 
 def brake(case: Case, found: tuple[Finding, ...], began_ms: int) -> Brake | None:
     """The first brake that holds, or None; the breach was first seen at `began_ms`."""
-    return _automation(case) or _upstream(case, found, began_ms) or _stale(case) or _flap(case)
+    if held := _automation(case) or _upstream(case, began_ms):
+        return held
+    if found and attribute(case, found, began_ms).blame is Blame.UPSTREAM:
+        return Brake("upstream", f"upstream: the control {_control(case)} fails in the same way")
+    return _stale(case) or _flap(case)
+
+
+def _control(case: Case) -> str:
+    assert case.state.route is not None
+    return case.state.route.control.version
 
 
 def in_force(hold: Hold | None, now_ms: int) -> bool:
@@ -41,23 +51,20 @@ def _automation(case: Case) -> Brake | None:
     return None
 
 
-def _upstream(case: Case, found: tuple[Finding, ...], began_ms: int) -> Brake | None:
-    """The control, or another prompt of the provider with no common deploy, fails as well.
+def _upstream(case: Case, began_ms: int) -> Brake | None:
+    """Another prompt of the provider, with no common deploy, fails as well.
 
-    A prompt that began to fail long before or after this one has a trouble of its own.
+    A prompt that began to fail long before or after this one has a trouble of its own; so have
+    related prompts that fail together while the provider serves others well.
     """
-    names = {f.trigger for f in found}
-    for other in case.findings:
-        failing = other.verdict is Verdict.BREACH and other.trigger in names
-        if failing and other.version != case.suspect:
-            words = f"upstream: the control {other.version} fails in the same way"
-            return Brake("upstream", words)
     route = case.state.route
     assert route is not None
+    related = {other.prompt for other in case.observed.related}
     for sibling in case.observed.siblings:
         common_deploy = abs(sibling.routed_ms - route.since_ms) <= case.policy.window_ms
         together = abs(sibling.breaching_since_ms - began_ms) <= case.policy.window_ms
-        if together and not common_deploy:
+        cascade = sibling.prompt in related and bool(case.observed.unrelated_clear)
+        if together and not common_deploy and not cascade:
             words = f"upstream: {sibling.prompt} on {case.observed.provider} fails as well"
             return Brake("upstream", words)
     return None

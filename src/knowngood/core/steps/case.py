@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import Any
 
-from knowngood.core.explain import finding_words
+from knowngood.core.codec import to_data
+from knowngood.core.explain import finding_words, proof_words
 from knowngood.core.model import (
     Action,
     Finding,
@@ -121,6 +122,8 @@ def finding_data(finding: Finding) -> dict[str, Any]:
         "baseline_source": finding.baseline_source,
         "since_ms": finding.since_ms,
         "until_ms": finding.until_ms,
+        "proof": to_data(finding.proof) if finding.proof else None,
+        "proof_words": proof_words(finding),
         "words": finding_words(finding),
     }
 

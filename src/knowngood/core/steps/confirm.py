@@ -13,6 +13,7 @@ from knowngood.core.model import (
     Told,
     Wait,
 )
+from knowngood.core.steps.attribution import Blame, attribute
 from knowngood.core.steps.brakes import brake
 from knowngood.core.steps.case import (
     Case,
@@ -43,6 +44,9 @@ def confirm(case: Case, phase: Confirming) -> Step:
         return _not_confirmed(case, phase)
     if held := brake(case, found, phase.began_ms):
         return _hold(case, found, held.kind, held.words)
+    blame = attribute(case, found, phase.began_ms)
+    if blame.blame is Blame.UNCLEAR:
+        return Step(waiting_on=blame.waiting_on)
     target = choose_target(case.state, case.suspect)
     if target is None:
         return _hold(case, found, "no_target", _no_target_words(case))

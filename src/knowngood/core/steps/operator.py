@@ -16,6 +16,7 @@ from knowngood.core.errors import (
     Quarantined,
 )
 from knowngood.core.explain import duration, route_words
+from knowngood.core.frozen import FROZEN, freeze
 from knowngood.core.look import breaches
 from knowngood.core.model import (
     WHOLE_BP,
@@ -157,6 +158,7 @@ def _manual_switch(case: Case, request: RollbackRequest, target: str) -> tuple[A
             "to": target,
             "override": list(request.override),
             **evidence(case, case.findings),
+            FROZEN: freeze(case.state, case.observed, case.now_ms),
         },
     )
     switch = switch_actions(

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from enum import StrEnum
 
-from knowngood.core.detect import Baseline, Frame, detect
+from knowngood.core.detect import Baseline, Frame, detect_plain
 from knowngood.core.measure import QUANTILES
 from knowngood.core.model import Comparison, Verdict, Verifying
 from knowngood.core.rules import Condition, Trigger
@@ -29,7 +29,7 @@ def recovery(case: Case, phase: Verifying, trigger_name: str) -> Recovery:
     trigger = next((t for t in case.policy.triggers if t.name == trigger_name), None)
     if trigger is None or trigger.when.metric == "error_rate":
         return Recovery.BACK
-    found = detect(_easier(trigger), _frame(case, phase), case.policy)
+    found = detect_plain(_easier(trigger), _frame(case, phase), case.policy)
     if found.verdict is Verdict.CLEAR:
         return Recovery.BACK
     return Recovery.STILL_BAD if found.verdict is Verdict.BREACH else Recovery.UNPROVEN

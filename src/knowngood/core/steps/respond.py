@@ -9,8 +9,10 @@ from knowngood.core.model import (
     Notify,
     Outcome,
     Record,
+    Renew,
     Response,
     SetIncident,
+    Severity,
     Told,
     Verdict,
     Wait,
@@ -72,7 +74,8 @@ def _suspect(case: Case, found: tuple[Finding, ...]) -> tuple[Enter | Record, ..
 def _tell(
     case: Case, found: tuple[Finding, ...], response: Response
 ) -> tuple[SetIncident | Record | Notify, ...]:
-    grown = incident_for(case, found, found[0].severity, response)
+    worst = min((f.severity for f in found), key=list(Severity).index)
+    grown = incident_for(case, found, worst, response)
     before = case.state.incident
     if before is not None and set(grown.triggers) == set(before.triggers):
         return ()
@@ -141,7 +144,10 @@ def _remember_dry_runs(case: Case) -> tuple[Told | Record, ...]:
 
 
 def settle(case: Case) -> Step:
-    """Close an incident whose triggers have all been clear for a whole window."""
+    """Close an incident whose triggers have all been clear for a whole window.
+
+    The evidence begins anew: each such end buys half of the budget for false alarms again.
+    """
     incident = case.state.incident
     route = case.state.route
     if incident is None or route is None:
@@ -159,8 +165,9 @@ def settle(case: Case) -> Step:
     return Step(
         (
             SetIncident(None),
+            *(Renew(arm.version) for arm in route.arms),
             *forgotten,
-            Record("incident.resolved", because, {"incident": incident.id}),
+            Record("incident.resolved", because, {"incident": incident.id, "renewed": True}),
             *page(
                 case,
                 f"{incident.id}:resolved",

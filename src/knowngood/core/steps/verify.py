@@ -3,8 +3,8 @@
 from dataclasses import dataclass, replace
 
 from knowngood.core.explain import NAMES_KEPT, duration, few, percent
+from knowngood.core.levels import HEALTHY_MAX
 from knowngood.core.look import breaches, is_blind
-from knowngood.core.measure import MIN_ERRORS, MIN_REQUESTS, proves_below, upper_rate
 from knowngood.core.model import (
     Action,
     Enter,
@@ -20,8 +20,10 @@ from knowngood.core.model import (
     Verifying,
     Wait,
 )
+from knowngood.core.stats import SAFE_CALLS, is_safe, upper_rate
 from knowngood.core.steps.case import Case, Step, incident_for, page, title
 from knowngood.core.steps.recovery import Recovery, recovery
+from knowngood.core.track import GATE_BAD, GATE_REQUESTS
 from knowngood.core.window import to_row
 
 STRAGGLER_MS = 60_000  # a live process that runs the old route for longer is worth a page
@@ -88,7 +90,16 @@ def _errors(case: Case, phase: Verifying) -> Seen:
     known = before is not None and before.call_count >= case.policy.baseline.min_requests
     limit = max(case.policy.verify.error_rate_below, own if known else 0.0)
     rate = bad / n if n else 0.0
-    return Seen(n, bad, rate, limit, proves_below(bad, n, max(HOPELESS_RATE, limit)))
+    return Seen(n, bad, rate, limit, is_safe(bad, n, _unsafe_rate(limit)))
+
+
+def _unsafe_rate(limit: float) -> float:
+    """The rate to be excluded: 5 %, or twice the target's own where that is no healthy 5 %.
+
+    What is close to the limit cannot be told from it, so the proof would never come (the same rule
+    as for a threshold that is not separable).
+    """
+    return HOPELESS_RATE if limit < HEALTHY_MAX * HOPELESS_RATE else 2 * limit
 
 
 def _failed(case: Case, phase: Verifying, seen: Seen, metrics: tuple[Recovery, ...]) -> bool:
@@ -103,7 +114,7 @@ def _failed(case: Case, phase: Verifying, seen: Seen, metrics: tuple[Recovery, .
 
 
 def _enough(seen: Seen) -> bool:
-    return seen.n >= MIN_REQUESTS and seen.bad >= MIN_ERRORS
+    return seen.n >= GATE_REQUESTS and seen.bad >= GATE_BAD
 
 
 def _propagation(case: Case, phase: Verifying) -> Record | None:
@@ -252,7 +263,7 @@ def _waits(
     elif census.live_count == 0 and census.silent:
         waits.append(Wait("census", detail=f"silent: {few(census.silent)}"))
     if not seen.safe:
-        waits.append(Wait("verify_requests", 59, seen.n))
+        waits.append(Wait("verify_requests", SAFE_CALLS, seen.n))
     elif seen.rate >= seen.healthy_below:
         words = f"errors {_rate_words(seen)}, must be below {percent(seen.healthy_below)}"
         waits.append(Wait("verify_limit", detail=words))

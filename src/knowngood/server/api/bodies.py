@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from knowngood.core.errors import BadRequest
+from knowngood.server.policy_file import POLICY_BYTES_MAX
 
 PROMPT = Field(
     description="The prompt's name, or `name:version`.",
@@ -193,6 +194,12 @@ class ErrorDetail(BaseModel):
     message: Annotated[str, Field(description="For people.")]
     known: Annotated[list[str], Field(description="What exists instead.")]
     next: Annotated[str, Field(description="What to do now.")]
+
+
+class PolicyBody(Body):
+    """A policy to be checked."""
+
+    policy: str = Field(description="The policy file's text (YAML).", max_length=POLICY_BYTES_MAX)
 
 
 class ErrorBody(BaseModel):

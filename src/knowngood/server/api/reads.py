@@ -5,10 +5,12 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Query, Request
 
 from knowngood.core.content import check_prompt_name
-from knowngood.server import judged, read
+from knowngood.server import dryrun, judged, read, rerun, separable
+from knowngood.server.api import bodies
 from knowngood.server.api.refusals import REFUSALS
 from knowngood.server.desk import Desk
 from knowngood.server.doctor import doctor
+from knowngood.server.policy_file import parse_policy_text
 from knowngood.server.runtime import runtime_of
 
 Data = dict[str, Any]
@@ -122,6 +124,15 @@ async def audit_entry(
     return await server.read(read.audit_entry, server.desk, entry)
 
 
+@router.get("/audit/{entry}/replay", summary="Make a decision again", tags=["history"])
+async def audit_replay(
+    request: Request, entry: Annotated[int, Path(description="The entry's id.")]
+) -> Data:
+    """From what was frozen with it, under the policy of then: the same verdict, or what differs."""
+    server = runtime_of(request)
+    return await server.read(rerun.rerun, server.desk, entry)
+
+
 @router.get("/policy", summary="Show the policy in force", tags=["judgement"])
 async def policy(
     request: Request,
@@ -134,6 +145,31 @@ async def policy(
     if prompt is not None:
         check_prompt_name(prompt)
     return await server.read(read.policy, server.desk, prompt)
+
+
+@router.post("/policy/check", summary="Check a policy", tags=["judgement"])
+async def policy_check(request: Request, body: bodies.PolicyBody) -> Data:
+    """Its warnings, and its limits that cannot be told from health by what is seen here today."""
+    server = runtime_of(request)
+    given = parse_policy_text(body.policy, "the policy")
+    return await server.read(separable.check, server.desk, given)
+
+
+@router.get("/policy/report", summary="Report on dry runs", tags=["judgement"])
+async def policy_report(
+    request: Request,
+    environment: Environment = "production",
+    prompt: Annotated[
+        str | None, Query(description="One prompt; by default all.", max_length=300)
+    ] = None,
+    since: Annotated[
+        str, Query(description="How far to look back, such as `30d`.", max_length=30)
+    ] = dryrun.SINCE,
+) -> Data:
+    """What each trigger in dry run would have done, whether it was right, and whether to trust."""
+    server = runtime_of(request)
+    now_ms = server.clock.now_ms()
+    return await server.read(dryrun.report, server.desk, environment, prompt, since, now_ms)
 
 
 @router.get("/doctor", summary="Is everything in order?", tags=["server"])

@@ -1,0 +1,96 @@
+"""Is the version at fault, or would its control fail as well? A rollback helps the former only."""
+
+import math
+from dataclasses import dataclass
+from enum import StrEnum
+
+from knowngood.core.counts import Count, base_count, rate_count
+from knowngood.core.measure import QUANTILES
+from knowngood.core.model import WHOLE_BP, Finding, Wait
+from knowngood.core.steps.case import Case
+from knowngood.core.watch import is_score
+
+PROOF = 20.0  # evidence that the candidate does worse than its control: wrong one time in twenty
+VETO_PATIENCE_MS = 30_000  # a small control may hold a rollback, and not for long
+BEFORE_MS = 15_000  # the trouble began at most about this long before it was found
+HEALTHY_CALLS = 3
+FAILING_CALLS = 2
+SHARE_OF_RATE = 0.5  # a control that fails half as often as the candidate fails too
+
+
+class Blame(StrEnum):
+    """Who is at fault."""
+
+    VERSION = "version"
+    UPSTREAM = "upstream"
+    UNCLEAR = "unclear"
+
+
+@dataclass(frozen=True, slots=True)
+class Attribution:
+    """Who is at fault, and what is waited on while that is unclear."""
+
+    blame: Blame
+    waiting_on: tuple[Wait, ...] = ()
+
+
+def attribute(case: Case, found: tuple[Finding, ...], began_ms: int) -> Attribution:
+    """Hold the breach, first seen at `began_ms`, against the control (detectors.md, 3.2).
+
+    Without a control it is the version's. One with at least half of the calls has to prove that it
+    does better; a smaller one has only a veto, for while it fails too. Both arms are counted over
+    the same stretch: when a common trouble ends, the control is well no sooner than the version.
+    """
+    route = case.state.route
+    assert route is not None
+    worst = max(found, key=_rate)
+    if route.candidate is None or is_score(worst.metric):
+        return Attribution(Blame.VERSION)  # a score's control is its baseline already
+    control = route.control.version
+    own_n, own_bad = _seen(case, worst, route.candidate.version, began_ms)
+    n, bad = _seen(case, worst, control, began_ms)
+    share = SHARE_OF_RATE * own_bad / max(1, own_n)
+    fails = bad >= FAILING_CALLS and bad >= share * n
+    healthy = n >= HEALTHY_CALLS and bad < share * n
+    if worst.proof is None:  # the plain rule waits for nothing
+        return Attribution(Blame.UPSTREAM if fails else Blame.VERSION)
+    if route.control.weight_bp * 2 >= WHOLE_BP:
+        relative = worst.proof.log_e_relative or 0.0
+        if relative >= math.log(PROOF):
+            return Attribution(Blame.VERSION)
+        if fails:
+            return Attribution(Blame.UPSTREAM)
+        return _unclear("attribution", PROOF, math.exp(relative), control)
+    if fails:
+        return Attribution(Blame.UPSTREAM)
+    if healthy or case.now_ms - began_ms >= VETO_PATIENCE_MS:
+        return Attribution(Blame.VERSION)
+    return _unclear("control_calls", HEALTHY_CALLS, n, control)
+
+
+def _unclear(kind: str, need: float, have: float, control: str) -> Attribution:
+    return Attribution(Blame.UNCLEAR, (Wait(kind, need, have, control),))
+
+
+def _rate(finding: Finding) -> float:
+    """The share of calls that the evidence saw go wrong."""
+    proof = finding.proof
+    if proof is None:
+        return (finding.bad or 0) / finding.n if finding.n else 0.0
+    return proof.bad / proof.n if proof.n else 0.0
+
+
+def _count(case: Case, finding: Finding) -> Count:
+    """What went wrong, to be counted in the control in the same way."""
+    if finding.metric not in QUANTILES:
+        kinds = next((t.kinds for t in case.policy.triggers if t.name == finding.trigger), ())
+        return rate_count(finding.metric, kinds)
+    of = "first_token" if finding.metric == "first_token_p99" else "latency"
+    return Count(of, above=finding.proof.above if finding.proof else 0)
+
+
+def _seen(case: Case, finding: Finding, version: str, began_ms: int) -> tuple[int, int]:
+    """A version's (calls, bad ones) since the trouble began."""
+    window = case.observed.evidence(version).since(began_ms - BEFORE_MS)
+    count = _count(case, finding)
+    return base_count(count.base, window), count.bad(window)

@@ -1,0 +1,62 @@
+"""The watchdog: a human always gets the plain threshold's signal in time, proven or not."""
+
+import math
+
+from knowngood.core.explain import finding_words, wait_words
+from knowngood.core.model import Finding, Record, Response, Severity, Told, Verdict
+from knowngood.core.steps.case import IDLE, Case, Step, evidence, page, title
+
+EVIDENCE = 20.0  # below it the threshold is passed by chance too often to wake anybody
+LIMIT_MS = 120_000  # for a trigger without a limit of its own: the article's two minutes
+AGAIN_MS = 3_600_000
+NOTICE = "watchdog:"
+
+
+def watchdog(case: Case) -> Step:
+    """Page for a rollback trigger that was past its plain threshold for its whole limit, unproven.
+
+    At most once an hour and version (detectors.md, 3.7); not while an incident has told people.
+    """
+    if case.state.incident is not None:
+        return IDLE
+    due = next((f for f in case.findings if _is_due(case, f)), None)
+    if due is None:
+        return IDLE
+    mine = [n for n in case.state.told if n.startswith(f"{NOTICE}{due.version}:")]
+    if any(case.now_ms - int(n.rsplit(":", 1)[1]) < AGAIN_MS for n in mine):
+        return IDLE
+    notice = f"{NOTICE}{due.version}:{case.now_ms}"
+    missing = "; ".join(wait_words(wait) for wait in due.waiting_on)
+    because = f"{finding_words(due)}, not proven yet: needs {missing}"
+    key = f"{case.state.environment}/{case.state.prompt}/g{case.generation}:{notice}"
+    body = (
+        f"{because}. Nothing is rolled back by itself on so little; "
+        f"`knowngood explain {case.state.prompt} --env {case.state.environment}` follows it, "
+        f"`knowngood rollback {case.state.prompt} --env {case.state.environment} --because ...` "
+        "does not wait for proof."
+    )
+    return Step(
+        (
+            *(Told(old, forget=True) for old in mine),
+            Told(notice),
+            Record("watchdog", because, {"trigger": due.trigger, **evidence(case, (due,))}),
+            *page(case, key, "on-call", Severity.HIGH, f"{title(case)}: {because}", body),
+        )
+    )
+
+
+def _is_due(case: Case, finding: Finding) -> bool:
+    """Whether the finding was past its threshold for its whole limit, with some evidence."""
+    proof = finding.proof
+    if proof is None or proof.over_since_ms is None or finding.verdict is not Verdict.UNSURE:
+        return False
+    trigger = next((t for t in case.policy.triggers if t.name == finding.trigger), None)
+    if trigger is None or trigger.dry_run or finding.response is not Response.ROLLBACK:
+        return False
+    long_ms = case.observed.until_ms - proof.over_since_ms
+    return (
+        finding.version == case.suspect
+        and any(wait.kind == "evidence" for wait in finding.waiting_on)
+        and long_ms >= (trigger.limit_ms or LIMIT_MS)
+        and proof.log_e >= math.log(EVIDENCE)
+    )

@@ -1,0 +1,98 @@
+"""What every law is made of: the hooks at which it may look, and how it says what does not hold."""
+
+from typing import TYPE_CHECKING
+
+from knowngood import wire
+from knowngood.core.model import MoveRoute, Record, State
+from knowngood.engine.reconcile import Look
+from knowngood.ports import Page
+from knowngood.sim.clients import SimClient
+from knowngood.sim.engines import SimEngine
+from knowngood.sim.people import Asked
+from knowngood.sim.watch import Applied, Refused
+
+if TYPE_CHECKING:
+    from knowngood.sim.world import World
+
+StateKey = tuple[str, str]  # environment, prompt
+
+
+class Checker:
+    """A law. Each hook may call `fail`; the world stops at the first failure."""
+
+    def __init__(self, world: "World") -> None:
+        """A checker of one world."""
+        self.world = world
+
+    def fail(self, message: str) -> None:
+        """Say what does not hold."""
+        self.world.fail(type(self).__name__, message)
+
+    def applied(self, event: Applied) -> None:
+        """A transaction was carried out."""
+
+    def refused(self, event: Refused) -> None:
+        """A transaction was refused as stale."""
+
+    def taken(
+        self, engine: SimEngine, batch: wire.Batch, receipt: wire.Receipt, sent_ms: int
+    ) -> None:
+        """An intake has answered a flush that was sent at `sent_ms`."""
+
+    def heard(self, client_id: str, boot: str, seq: int) -> None:
+        """The store has a client's flushes up to `seq`."""
+
+    def ticked(self, engine: SimEngine, acted: list[Look]) -> None:
+        """An engine's tick is over."""
+
+    def beat(self, client: SimClient) -> None:
+        """A process has done its second's work."""
+
+    def serves(self, client: SimClient, before: int) -> None:
+        """A process serves from another snapshot; `before` was the generation it had."""
+
+    def paged(self, notifier: str, page: Page) -> None:
+        """A message was delivered."""
+
+    def settled(self, key: str, sent: bool, words: str) -> None:
+        """A message is done with: sent with a receipt, or given up for a reason."""
+
+    def asked(self, asked: Asked) -> None:
+        """A person wanted a rollback."""
+
+    def ended(self) -> None:
+        """The world is over, after a calm in which everything had to settle."""
+
+
+def key_of(state: State) -> StateKey:
+    """What names a state."""
+    return state.environment, state.prompt
+
+
+def generation_of(state: State) -> int:
+    """The generation of the state's route, 0 without one."""
+    return state.route.generation if state.route else 0
+
+
+def name_of(state: State) -> str:
+    """The state in a message."""
+    return f"{state.environment}/{state.prompt}"
+
+
+def records(event: Applied, kind: str) -> list[tuple[Record, State, State]]:
+    """The audit lines of a kind that an apply wrote, each with its state before and after."""
+    return [
+        (action, before, after)
+        for change, before, after in zip(event.changes, event.before, event.after, strict=True)
+        for action in change.actions
+        if isinstance(action, Record) and action.kind == kind
+    ]
+
+
+def moved(event: Applied) -> list[tuple[State, State]]:
+    """The states whose route an apply moved, before and after."""
+    return [
+        (before, after)
+        for change, before, after in zip(event.changes, event.before, event.after, strict=True)
+        if any(isinstance(action, MoveRoute) for action in change.actions)
+    ]
