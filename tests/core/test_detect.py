@@ -265,10 +265,11 @@ def test_a_known_healthy_level_proves_faster():
 
 
 def test_a_limit_too_close_to_health_is_raised_and_says_so():
-    """Where 4 % fail on a good day, 5 % is judged as twice that day's upper limit."""
+    """Where 4 % fail on a good day, proof is asked for twice that; 5 % is told of all the same."""
     sick_day = calls(ok=19_200, errors=800, p99=800)
     finding = found("error_critical", calls(ok=930, errors=70), sick_day)
-    assert finding.verdict is Verdict.CLEAR
+    assert finding.verdict is Verdict.UNSURE
+    assert [wait.kind for wait in finding.waiting_on] == ["evidence"]
     assert finding.proof is not None and not finding.proof.separable
     assert finding.proof.limit == pytest.approx(2 * 0.0423, abs=0.0005)
     assert "THRESHOLD_NOT_SEPARABLE" in str(proof_words(finding))

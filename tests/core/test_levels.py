@@ -113,13 +113,13 @@ def test_the_levels_of_five_percent(known, limit, healthy, separable):
     [
         pytest.param(None, None, None, id="no day"),
         pytest.param(day(999, 0.01), None, None, id="too small a day"),
-        pytest.param(day(20_000, 0.0), None, None, id="nothing to double"),
+        pytest.param(day(20_000, 0.0), 0.00027056, 0.00020292, id="of nothing, its upper limit"),
         pytest.param(day(20_000, 0.01), 0.02, 0.016, id="1 % may become 2 %"),
         pytest.param(day(1_000, 0.005), 0.02047, 0.01535, id="half a percent, hardly known"),
     ],
 )
 def test_the_levels_of_a_rate_that_doubles(known, limit, healthy):
-    """A relative limit needs a day with failures; the limit is a multiple of them."""
+    """A relative limit needs a day; it is a multiple of what failed there, or may have."""
     level = rate_level(watch("error_rate", INCREASE, 1.0), known, 1_000)
     if limit is None:
         assert level is None

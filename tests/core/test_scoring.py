@@ -135,13 +135,19 @@ def test_a_worse_label_is_never_evidence_of_health(better, worse):
         assert judged(*lower).log_e >= judged(*ticks).log_e - 1e-9
 
 
-def test_a_corrected_label_takes_its_bet_back():
-    """The last word on a call counts: what it had said before is undone."""
-    corrected = judged({20: 20}, {20: -20, 80: 20})
-    never = judged({80: 20})
-    assert corrected.n == never.n == 20 and corrected.mean == pytest.approx(0.8)
-    assert corrected.log_e == pytest.approx(never.log_e, abs=0.2)
-    assert not corrected.over
+def test_a_correction_is_no_label():
+    """A settled bet is not taken back: that would multiply weight which came in after it."""
+    corrected, before = judged({20: 20}, {20: -20, 80: 20}), judged({20: 20})
+    assert corrected.log_e == before.log_e and corrected.recent_n == before.recent_n == 20
+    mixed = judged({80: 20}, {80: 5, 100: -3, 20: 3})
+    assert mixed.log_e == judged({80: 20}, {80: 5}).log_e  # what is left out is never the good
+
+
+def test_corrections_of_good_labels_prove_nothing():
+    """Provisional scores of 1 that are corrected at night, to what the baseline is as well."""
+    daily = [{100: 10}] * 20
+    nightly = [{100: -1, 0: 1}] * 40  # five were scored again, four of them the same
+    assert judged(*daily, *nightly).log_e == judged(*daily).log_e < 0
 
 
 def test_the_newest_labels_decide_whether_the_limit_is_passed():

@@ -175,7 +175,7 @@ def test_a_version_that_came_back_is_judged_anew():
 
 
 def test_after_an_alarm_that_ended_the_evidence_begins_anew():
-    """What was said and is over is no part of the next proof."""
+    """What is over is no part of the next proof; what was done since the deploy stays known."""
     series, shelf = opened()
     for at_s in range(20):
         series.append(at_s, errors={"provider": 3})
@@ -183,7 +183,9 @@ def test_after_an_alarm_that_ended_the_evidence_begins_anew():
     asked(cached, where, 20)
     renewed = tuple(replace(e, fresh_ms=18_400) for e in where.ledger)
     found = asked(cached, replace(where, ledger=renewed), 20)["v2"]
-    assert found.lifetime.error_count == 3 and found.reading.since_ms == 19 * SECOND
+    assert found.lifetime.error_count == 60 and found.reading.since_ms == 19 * SECOND
+    (sign,) = found.reading.rates[elevated(RULES.window_ms).key]
+    assert sign.n == 0 and sign.log_e < 0
 
 
 def test_the_future_of_a_deploy_counts_from_the_deploy():

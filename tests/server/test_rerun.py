@@ -105,10 +105,6 @@ def test_a_rollback_by_hand_comes_out_with_the_same_findings(world):
         assert (critical["n"], critical["bad"], critical["verdict"]) == (20, 10, "unsure")
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="rerun reads the newest 100 lines after the entry instead of those beside it",
-)
 def test_a_long_history_hides_no_decision(world):
     """What was decided long ago can be made again, however much was written since."""
     rolled_back(world)

@@ -184,7 +184,7 @@ def _judge_rate(
     least = GATE_REQUESTS if is_rate(watch.metric) else max(GATE_REQUESTS, round(1 / sign.limit))
     if sign.n < least:
         return Verdict.UNSURE, (Wait("requests", least, sign.n, watch.metric),)
-    if sign.bad > sign.limit * sign.n:  # above it, by too few failures to be a breach
+    if sign.bad > (sign.threshold or sign.limit) * sign.n:  # by too few to be a breach
         if is_rate(watch.metric):
             return Verdict.UNSURE, (Wait("errors", GATE_BAD, sign.bad, watch.metric),)
         return Verdict.UNSURE, (evidence_wait(watch.metric, sign, frame.reading.calls_per_s),)

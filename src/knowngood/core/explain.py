@@ -104,7 +104,7 @@ def proof_words(finding: Finding) -> str | None:
     if not proof.separable and proof.limit is not None:
         raised = percent(proof.limit)
         words.append(
-            f"limit raised to {raised}, the baseline is too close (THRESHOLD_NOT_SEPARABLE)"
+            f"proof is asked for {raised}, the baseline is too close (THRESHOLD_NOT_SEPARABLE)"
         )
     if proof.log_e_relative is not None:
         words.append(f"against the control E = {_e_words(proof.log_e_relative)}")

@@ -30,13 +30,23 @@ MIN_LATENCY_BASELINE = 100  # timed calls; the p99 needs more, by its own rule
 
 @dataclass(frozen=True, slots=True)
 class Level:
-    """A detector of a share: what counts, the harmful share, and the healthy one."""
+    """A detector of a share: what counts, the harmful share, and the healthy one.
+
+    The plain threshold is the policy's own (`threshold`) also where the evidence has to ask for
+    more, so that a bad day in the baseline blinds nobody.
+    """
 
     count: Count
     limit: float
     healthy: float
     alpha: float
     separable: bool = True
+    threshold: float | None = None
+
+    @property
+    def gate(self) -> float:
+        """The plain threshold."""
+        return self.limit if self.threshold is None else self.threshold
 
 
 def rate_level(watch: Watch, day: Window | None, min_requests: int) -> Level | None:
@@ -52,17 +62,19 @@ def rate_level(watch: Watch, day: Window | None, min_requests: int) -> Level | N
     bad = count.bad(day) if day and known else 0
     limit = max(RATE_MIN, watch.limit)
     if watch.comparison is Comparison.INCREASE:
-        if not known or bad == 0:
+        if not known:
             return None
-        limit = max(RATE_MIN, bad / n * (1 + watch.limit))
+        seen = bad / n or upper_rate(0, n)  # nothing may rise by a share; its upper limit may
+        limit = max(RATE_MIN, seen * (1 + watch.limit))
     if not known:
         healthy = watch.healthy or UNKNOWN_HEALTHY * limit
         return Level(count, min(limit, RATE_MAX), min(healthy, RATE_MAX * limit), watch.alpha)
     upper = upper_rate(bad, n)
     separable = upper < HEALTHY_MAX * limit
+    threshold = None if separable else min(RATE_MAX, limit)
     limit = min(RATE_MAX, limit if separable else max(limit, 2 * upper))
-    healthy = watch.healthy or _clip(HEADROOM * upper, limit)
-    return Level(count, limit, min(healthy, HEALTHY_MAX * limit), watch.alpha, separable)
+    healthy = min(watch.healthy or _clip(HEADROOM * upper, limit), HEALTHY_MAX * limit)
+    return Level(count, limit, healthy, watch.alpha, separable, threshold)
 
 
 def _clip(rate: float, limit: float) -> float:

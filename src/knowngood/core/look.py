@@ -78,7 +78,8 @@ def _always(
         told.append(replace(high, trigger=WORSE_THAN_CONTROL, verdict=Verdict.BREACH))
     if proof.log_e >= math.log(CASCADE_EVIDENCE) and is_cascade(observed, now_ms):
         changed = now_ms - state.route.since_ms < CASCADE_CHANGED_MS
-        response = Response.ROLLBACK if changed else Response.ASK
+        allowed = changed and _rolls_back(policy)
+        response = Response.ROLLBACK if allowed else Response.ASK
         told.append(
             replace(
                 high,
@@ -89,6 +90,14 @@ def _always(
             )
         )
     return tuple(told)
+
+
+def _rolls_back(policy: PromptPolicy) -> bool:
+    """Whether failures may roll this prompt back by themselves at all."""
+    return any(
+        t.when.metric == "error_rate" and t.action is Response.ROLLBACK and not t.dry_run
+        for t in policy.triggers
+    )
 
 
 def is_cascade(observed: Observed, now_ms: int) -> bool:
@@ -271,10 +280,14 @@ def split_at(state: State, at_ms: int) -> Split | None:
 
 def evidence_since_ms(state: State, version: str) -> int:
     """Where a version's evidence begins: its deploy, or the end of its last alarm."""
-    entry = state.entry(version)
-    routed_ms = entry.routed_ms if entry and entry.routed_ms is not None else 0
-    # Its first calls are in the bucket that was open when it came.
-    begins_ms = routed_ms - routed_ms % BUCKET_MS
+    entry, begins_ms = state.entry(version), routed_since_ms(state, version)
     if entry is None or entry.fresh_ms is None:
         return begins_ms
     return max(begins_ms, -(-entry.fresh_ms // BUCKET_MS) * BUCKET_MS)
+
+
+def routed_since_ms(state: State, version: str) -> int:
+    """Where the first calls of a version's deploy are: in the bucket that was open when it came."""
+    entry = state.entry(version)
+    routed_ms = entry.routed_ms if entry and entry.routed_ms is not None else 0
+    return routed_ms - routed_ms % BUCKET_MS

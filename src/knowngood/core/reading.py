@@ -9,10 +9,10 @@ class RateSign:
     """One detector of a share of calls: failures, slow calls, a counter.
 
     `bad` of `n` were seen in the last `window_ms` (0: since the beginning), the window that decides
-    whether the plain threshold is passed (`over`, since `over_since_ms`). `limit` is the threshold
-    in force, above the policy's own where that is not `separable` from the baseline; `healthy` is
-    the share that a healthy version may show. `log_e` is the evidence in nats, and `alpha` how
-    often a healthy version may reach 1/alpha.
+    whether the plain threshold is passed (`over`, since `over_since_ms`). `limit` is the share that
+    the evidence asks for, above the policy's own where that is not `separable` from the baseline;
+    `healthy` is the share that a healthy version may show. `log_e` is the evidence in nats, and
+    `alpha` how often a healthy version may reach 1/alpha.
     """
 
     n: int
@@ -26,6 +26,7 @@ class RateSign:
     over_since_ms: int | None = None
     separable: bool = True
     above: int = 0  # of a latency: the bucket that a slow call lies above
+    threshold: float | None = None  # the plain threshold; below `limit` where not separable
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,8 +55,15 @@ class Bet:
         return self.watch.comparison in (Comparison.ABOVE, Comparison.INCREASE)
 
     def take(self, bins: Bins, expected: Expected | None) -> None:
-        """Labels of one tick have arrived."""
+        """Labels of one tick have arrived.
+
+        A bet that is settled cannot be taken back, since weight has come in after it: what a call
+        said first counts here, and its correction does not.
+        """
+        bins = _new_labels(bins, self.up)
         labels = sum(bins.values())
+        if not labels:
+            return
         if expected is not None:
             self.weights = bet(self.weights, losses(bins, self.up), expected.loss)
             self.weights = renew(self.weights, WEIGHT_PER_LABEL * max(0, labels))
@@ -172,6 +179,20 @@ class Bets:
                 self.bets[watch.key] = made
         self.own = {name: _unkeyed(bins) for name, bins in data["own"].items()}
         self.theirs = {name: _unkeyed(bins) for name, bins in data["theirs"].items()}
+
+
+def _new_labels(bins: Bins, up: bool) -> dict[int, int]:
+    """A tick's labels without its corrections: as many as were taken out are left out, worst first.
+
+    Which of them are corrections cannot be told from sums; so they never speak against a version.
+    """
+    left = {index: count for index, count in bins.items() if count > 0}
+    corrected = -sum(count for count in bins.values() if count < 0)
+    for index in sorted(left, reverse=up):
+        taken = min(left[index], corrected)
+        left[index] -= taken
+        corrected -= taken
+    return {index: count for index, count in left.items() if count}
 
 
 def _moved(

@@ -159,8 +159,7 @@ def bet(weights: LogWeights, losses: Mapping[float, int], expected: float) -> Lo
     """The weights after labels with these losses (0 best, 1 worst; loss -> how many).
 
     Against H0: the mean loss is at most `expected`, strictly between 0 and 1. Each alternative
-    stakes a share of its weight on every label: factor 1 + f (loss / expected - 1). A negative
-    count takes a bet back: its label was corrected.
+    stakes a share of its weight on every label: factor 1 + f (loss / expected - 1).
     """
     return tuple(
         weight + sum(n * math.log1p(f * (loss / expected - 1)) for loss, n in losses.items())
@@ -231,7 +230,7 @@ def upper_rank(n: int, q: float) -> int | None:
 
     binom.ppf(.99, n, q) + 1 (detectors.md, 3.3); None when n is too small for one.
     """
-    if at_most(n - 1, n, q) < 0.99:
+    if n < 1 or n * math.log(q) > math.log(0.01):  # q^n: the largest is below the quantile
         return None
     spread = math.sqrt(n * q * (1 - q))
     rank = min(n - 1, max(0, math.floor(n * q + 2.3263 * spread) - 2))

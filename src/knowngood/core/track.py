@@ -33,6 +33,7 @@ from knowngood.core.stats import (
 from knowngood.core.watch import Watch, is_rate, is_score
 from knowngood.core.window import EMPTY, Window, from_row, merge, to_row
 
+FORMAT = 1  # of what `save` gives
 GATE_MS = (15_000, 60_000)  # besides the trigger's own window
 LONG_GATE_MS = (3_600_000, 86_400_000)  # for what is called too rarely for its own window
 GATE_REQUESTS = 20  # a rate of fewer is judged over a longer window, at last over all there is
@@ -176,6 +177,15 @@ class Track:
             margin = MARGIN if is_rate(watch.metric) else LATENCY_MARGIN
             self.relatives[key] = Relative(count, margin, start(len(RELATIVE_RISKS)))
 
+    def inherit(self, before: "Track") -> None:
+        """Go on from the detectors before an alarm ended: only their evidence begins anew.
+
+        What the version did since its deploy, and the control beside it, was seen all the same.
+        """
+        self.lifetime, self.theirs = before.lifetime, before.theirs
+        self.bets.theirs = before.bets.theirs
+        self.until_ms = max(self.until_ms, before.until_ms)  # no call is summed up twice
+
     # --- One tick
 
     def add(
@@ -208,6 +218,9 @@ class Track:
         assert self.planned is not None
         for name, count in counted.items():
             self.totals[name] += count
+        if own.counters:  # anybody may report any name; what nobody watches is not kept
+            watched = {name for c in self.counts.values() if c.of == "counter" for name in c.names}
+            own = replace(own, counters={k: n for k, n in own.counters.items() if k in watched})
         self.lifetime = merge(self.lifetime, own)
         if not self.planned.control or theirs is EMPTY:
             return
@@ -311,6 +324,7 @@ class Track:
             over_since_ms=line.over_since_ms if over else None,
             separable=level.separable,
             above=level.count.above,
+            threshold=level.gate,
         )
 
     def _gate(self, line: Line, window_ms: int, now_ms: int) -> tuple[bool, int, int, int]:
@@ -319,7 +333,7 @@ class Track:
         The worst of the short windows that hold enough calls; where none does the smallest longer
         one, at last all since the beginning (detectors.md, 3.2: a gate can only remove alarms).
         """
-        base, limit = line.level.count.base, line.level.limit
+        base, limit = line.level.count.base, line.level.gate
         held: list[tuple[int, int, int]] = []
         for span_ms in (*(g for g in GATE_MS if g < window_ms), window_ms):
             before = self._since(span_ms, now_ms)
@@ -346,6 +360,7 @@ class Track:
     def save(self) -> dict[str, Any]:
         """The state as JSON data, from which `load` goes on to the last bit."""
         return {
+            "format": FORMAT,
             "since_ms": self.since_ms,
             "until_ms": self.until_ms,
             "control": self.planned.control if self.planned else "",
@@ -376,7 +391,12 @@ class Track:
 
     @classmethod
     def load(cls, data: Mapping[str, Any], plan: Plan) -> "Track":
-        """The track that `save` gave, which `plan` is then asked to go on with."""
+        """The track that `save` gave, which `plan` is then asked to go on with.
+
+        Raises ValueError for a format that is not known.
+        """
+        if data.get("format") != FORMAT:
+            raise ValueError(f"detectors saved in format {data.get('format')!r}")
         track = cls(data["since_ms"])
         track.until_ms = data["until_ms"]
         track.lifetime, track.theirs = from_row(data["lifetime"]), from_row(data["theirs"])

@@ -7,7 +7,8 @@ decision.
 from collections import deque
 from dataclasses import dataclass, field
 
-from knowngood.core.look import evidence_since_ms, plan_for, split_at
+from knowngood.core.errors import KnowngoodError
+from knowngood.core.look import evidence_since_ms, plan_for, routed_since_ms, split_at
 from knowngood.core.model import Evidence, State
 from knowngood.core.rules import PromptPolicy
 from knowngood.core.track import Plan, Track
@@ -19,7 +20,7 @@ from knowngood.ports import Checkpoints, Series, VersionKey
 MAX_CACHED = 50_000
 MAX_POLICIES = 10_000
 SAVE_EVERY_MS = 60_000
-SAVES_MAX = 1_000  # in one transaction; reports wait for it, some 30 ms
+SAVES_MAX = 25  # in one tick: some 100 ms; what is left stays due
 # Detectors that were never saved begin this far back at most: nobody waits for a year to be read.
 REACH_MS = 24 * 3_600_000
 
@@ -101,7 +102,8 @@ class Recent:
         plan = plan_for(state, version, policy, self._watches_of(policy))
         track = line.track
         if track is None or track.since_ms != begins_ms:
-            track, line.plan = self._open(_key(state, version), begins_ms, plan, until_ms), plan
+            track = self._open(state, version, plan, until_ms, track)
+            line.plan = plan
             line.track, line.saved_ms = track, track.until_ms
         elif line.plan != plan:
             track.plan(plan)
@@ -109,15 +111,29 @@ class Recent:
         self._fold(state, version, plan.control, track, until_ms)
         return track
 
-    def _open(self, key: VersionKey, begins_ms: int, plan: Plan, until_ms: int) -> Track:
+    def _open(
+        self, state: State, version: str, plan: Plan, until_ms: int, before: Track | None
+    ) -> Track:
         """The detectors where they were saved last, or new ones."""
-        kept = self._checkpoints.load(key)
-        if kept is not None and kept[0] <= until_ms and kept[1].get("since_ms") == begins_ms:
-            return Track.load(kept[1], plan)
+        begins_ms = evidence_since_ms(state, version)
+        before = before or self._saved(_key(state, version), plan, until_ms)
+        if before is not None and before.since_ms == begins_ms:
+            return before
         track = Track(begins_ms)
         track.until_ms = max(begins_ms, until_ms - REACH_MS)
         track.plan(plan)
+        if before is not None and routed_since_ms(state, version) <= before.since_ms < begins_ms:
+            track.inherit(before)
         return track
+
+    def _saved(self, key: VersionKey, plan: Plan, until_ms: int) -> Track | None:
+        kept = self._checkpoints.load(key)
+        if kept is None or kept[0] > until_ms:
+            return None
+        try:
+            return Track.load(kept[1], plan)
+        except (KeyError, TypeError, ValueError, KnowngoodError):
+            return None  # another version of knowngood wrote it: what is in the store is read anew
 
     def _fold(self, state: State, version: str, control: str, track: Track, until_ms: int) -> None:
         """Add what is new, tick by tick, the control's calls with the version's own."""

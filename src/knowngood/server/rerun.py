@@ -1,6 +1,7 @@
 """A decision made again from what was frozen with it: the same verdict, or the difference."""
 
 import json
+from contextlib import suppress
 from typing import Any
 
 from knowngood.core.codec import plain
@@ -16,7 +17,7 @@ from knowngood.server.desk import Desk
 from knowngood.server.read import ENTRY_ID_MAX
 from knowngood.server.words import when
 
-LINES_MAX = 50  # of history that one decision writes; a rollback writes four
+LINES_MAX = 12  # lines before and after that one decision may have written; a rollback writes four
 BY_HAND = "rollback.requested"
 
 
@@ -65,15 +66,17 @@ def _with_look(desk: Desk, asked: AuditEntry) -> AuditEntry:
 
 def _of_decision(desk: Desk, asked: AuditEntry) -> list[AuditEntry]:
     """All lines that one decision wrote: they share prompt, revision and time."""
-    lines = desk.store.log.read(
-        asked.environment, asked.prompt, after_id=max(0, asked.id - LINES_MAX), limit=2 * LINES_MAX
-    )
-    near = [line for line in lines if abs(line.id - asked.id) <= LINES_MAX]
-    return [
-        line
-        for line in near
-        if (line.revision, line.at_ms, line.actor) == (asked.revision, asked.at_ms, asked.actor)
-    ]
+    near = [asked]
+    for entry_id in range(max(1, asked.id - LINES_MAX), asked.id + LINES_MAX + 1):
+        if entry_id != asked.id:
+            with suppress(UnknownEntry):
+                near.append(desk.store.log.get(entry_id))
+    near.sort(key=lambda line: line.id)
+    return [line for line in near if _decision_of(line) == _decision_of(asked)]
+
+
+def _decision_of(line: AuditEntry) -> tuple[str, str, int, int, str]:
+    return line.environment, line.prompt, line.revision, line.at_ms, line.actor
 
 
 def _policy(desk: Desk, entry: AuditEntry) -> PromptPolicy:

@@ -38,8 +38,9 @@ def attribute(case: Case, found: tuple[Finding, ...], began_ms: int) -> Attribut
     """Hold the breach, first seen at `began_ms`, against the control (detectors.md, 3.2).
 
     Without a control it is the version's. One with at least half of the calls has to prove that it
-    does better; a smaller one has only a veto, for while it fails too. Both arms are counted over
-    the same stretch: when a common trouble ends, the control is well no sooner than the version.
+    does better; a smaller one, or an idle one, has only a veto, for while it fails too. Both arms
+    are counted over the same stretch: when a common trouble ends, the control is well no sooner
+    than the version.
     """
     route = case.state.route
     assert route is not None
@@ -54,8 +55,9 @@ def attribute(case: Case, found: tuple[Finding, ...], began_ms: int) -> Attribut
     healthy = n >= HEALTHY_CALLS and bad < share * n
     if worst.proof is None:  # the plain rule waits for nothing
         return Attribution(Blame.UPSTREAM if fails else Blame.VERSION)
-    if route.control.weight_bp * 2 >= WHOLE_BP:
-        relative = worst.proof.log_e_relative or 0.0
+    relative = worst.proof.log_e_relative
+    idle = n < HEALTHY_CALLS  # a control that nobody calls can prove nothing
+    if route.control.weight_bp * 2 >= WHOLE_BP and relative is not None and not idle:
         if relative >= math.log(PROOF):
             return Attribution(Blame.VERSION)
         if fails:

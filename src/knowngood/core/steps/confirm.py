@@ -1,5 +1,6 @@
 """Confirming: the second look. A breach seen again switches, unless a brake holds it."""
 
+from knowngood.core.explain import wait_words
 from knowngood.core.look import breaches
 from knowngood.core.model import (
     Confirming,
@@ -28,6 +29,7 @@ from knowngood.core.steps.case import (
 from knowngood.core.steps.respond import is_dry_run
 from knowngood.core.steps.switch import automatic_switch
 from knowngood.core.steps.target import choose_target
+from knowngood.core.steps.watchdog import LIMIT_MS
 
 
 def confirm(case: Case, phase: Confirming) -> Step:
@@ -46,11 +48,20 @@ def confirm(case: Case, phase: Confirming) -> Step:
         return _hold(case, found, held.kind, held.words)
     blame = attribute(case, found, phase.began_ms)
     if blame.blame is Blame.UNCLEAR:
+        if case.now_ms - phase.began_ms >= _limit_ms(case, phase.trigger):
+            words = f"it is not clear yet who is at fault: {wait_words(blame.waiting_on[0])}"
+            return _hold(case, found, "unclear", words)
         return Step(waiting_on=blame.waiting_on)
     target = choose_target(case.state, case.suspect)
     if target is None:
         return _hold(case, found, "no_target", _no_target_words(case))
     return automatic_switch(case, found, target)
+
+
+def _limit_ms(case: Case, name: str) -> int:
+    """How long the trigger may take before a person has to hear of it."""
+    limits = (t.limit_ms for t in case.policy.triggers if t.name == name)
+    return next((ms for ms in limits if ms is not None), LIMIT_MS)
 
 
 def _not_confirmed(case: Case, phase: Confirming) -> Step:

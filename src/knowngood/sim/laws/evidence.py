@@ -158,8 +158,7 @@ class Evidence(Checker):
         )
         alone = self.world.plan.engine_count == 1
         if log_e < -math.log(proof["alpha"]) - (1e-6 if alone else MISSED):
-            words = f"E = {math.exp(log_e):.3g}, claimed {math.exp(proof['log_e']):.3g}"
-            self.fail(f"{name}: {f['bad']} of {f['n']} prove nothing: {words}")
+            self.fail(f"{name}: {f['bad']} of {f['n']} prove nothing: ln E is {log_e:.3f}")
         if alone and abs(log_e - proof["log_e"]) > 1e-6:
             self.fail(f"{name}: ln E is {log_e:.9f}, not {proof['log_e']:.9f}")
 

@@ -98,102 +98,92 @@ class Arrival(Checker):
             self.fail(f"{client.name} serves {words}")
 
 
-class Promptness(Checker):
+class Timely(Checker):
+    """A law with a time limit: what must not be may not stay so for longer.
+
+    The time counts from when it was first seen, and only while an engine was well.
+    """
+
+    WITHIN_MS = 0  # and two ticks
+    EVERY_MS = 2_000  # how often it looks, for the simulator's speed
+
+    def __init__(self, world: "World") -> None:
+        """A checker that has seen nothing wrong."""
+        super().__init__(world)
+        self.since_ms: dict[StateKey, int] = {}
+        self.looked_ms = 0
+
+    def wrong(self, state: State, engine: SimEngine) -> str | None:
+        """What must not be, in words; None when all is well."""
+        raise NotImplementedError
+
+    def ticked(self, engine: SimEngine, acted: list[Look]) -> None:
+        """Look at every prompt, with the clock of the engine that has just looked."""
+        now_ms = self.world.now_ms
+        if now_ms - self.looked_ms < self.EVERY_MS:
+            return
+        self.looked_ms = now_ms
+        wells = [e.well_since_ms for e in self.world.engines if e.engine and not e.held]
+        well_since_ms = min(wells, default=now_ms)
+        for state in self.world.store.states.all():
+            words = self.wrong(state, engine)
+            if words is None:
+                self.since_ms.pop(key_of(state), None)
+                continue
+            since_ms = self.since_ms.setdefault(key_of(state), now_ms)
+            long_ms = now_ms - max(since_ms, well_since_ms)
+            if long_ms > self.WITHIN_MS + 2 * self.world.plan.tick_ms:
+                self.fail(f"{name_of(state)}: {words} for {long_ms} ms")
+
+
+class Promptness(Timely):
     """P5: a breach that nobody could doubt is decided on within ten seconds and two ticks.
 
     In twelve of the last twenty seconds of a version that serves everybody at least half of the
-    calls failed, forty calls in all; and an engine was well all the time since.
+    calls failed, forty calls in all.
     """
 
     WITHIN_MS = 10_000
     LOOKS_BACK_MS = 20_000
     SECONDS, CALLS = 12, 40
-    EVERY_MS = 2_000  # how often it looks, for the simulator's speed
 
-    def __init__(self, world: "World") -> None:
-        """A checker that has seen no breach."""
-        super().__init__(world)
-        self.since_ms: dict[StateKey, int] = {}
-        self.looked_ms = 0
-
-    def ticked(self, engine: SimEngine, acted: list[Look]) -> None:
-        """Look at every route with the engine's own eyes."""
-        now_ms = self.world.now_ms
-        if now_ms - self.looked_ms < self.EVERY_MS:
-            return
-        self.looked_ms = now_ms
-        for state in self.world.store.states.all():
-            key = key_of(state)
-            if not self._beyond_doubt(state, engine):
-                self.since_ms.pop(key, None)
-                continue
-            since_ms = self.since_ms.setdefault(key, now_ms)
-            wells = [e.well_since_ms for e in self.world.engines if e.engine and not e.held]
-            since_ms = max(since_ms, min(wells, default=now_ms))
-            if now_ms - since_ms > self.WITHIN_MS + 2 * self.world.plan.tick_ms:
-                self.fail(f"{name_of(state)}: failing for {now_ms - since_ms} ms, no decision")
-
-    def _beyond_doubt(self, state: State, engine: SimEngine) -> bool:
+    def wrong(self, state: State, engine: SimEngine) -> str | None:
+        """A breach beyond doubt, and nothing is under way."""
         route = state.route
         if route is None or route.candidate or state.incident:
-            return False
+            return None
         if not isinstance(state.phase, Steady):
-            return False
+            return None
         until_ms = closed_until_ms(engine.clock_ms)
         since_ms = max(until_ms - self.LOOKS_BACK_MS, route.since_ms)
         key = (*key_of(state), route.suspect.version)
         ticks = [counts for _, counts in self.world.accepted.ticks(key, since_ms, until_ms)]
         failing = sum(1 for n, bad, *_ in ticks if bad * 2 >= n > 0)
         calls, bad = sum(counts[0] for counts in ticks), sum(counts[1] for counts in ticks)
-        return failing >= self.SECONDS and calls >= self.CALLS and bad * 2 >= calls
+        doubted = failing < self.SECONDS or calls < self.CALLS or bad * 2 < calls
+        return None if doubted else "failing, and no decision"
 
 
-class Blindness(Checker):
+class Blindness(Timely):
     """P6: when every process falls silent people are told, within some seconds."""
 
     WITHIN_MS = 15_000
     REPORTED_MS = 300_000  # only a version that was reported on lately is missed at once
-    EVERY_MS = 2_000
 
-    def __init__(self, world: "World") -> None:
-        """A checker that has seen no silence."""
-        super().__init__(world)
-        self.since_ms: dict[StateKey, int] = {}
-        self.looked_ms = 0
-
-    def ticked(self, engine: SimEngine, acted: list[Look]) -> None:
-        """Whoever is silent, and what is told of it."""
-        now_ms = self.world.now_ms
-        if now_ms - self.looked_ms < self.EVERY_MS:
-            return
-        self.looked_ms = now_ms
-        silent = {env: self._silent(env) for env in self.world.store.states.environments()}
-        for state in self.world.store.states.all():
-            key = key_of(state)
-            if not silent[state.environment] or not self._missed(state):
-                self.since_ms.pop(key, None)
-                continue
-            since_ms = self.since_ms.setdefault(key, now_ms)
-            wells = [e.well_since_ms for e in self.world.engines if e.engine and not e.held]
-            since_ms = max(since_ms, min(wells, default=now_ms))
-            if now_ms - since_ms > self.WITHIN_MS + 2 * self.world.plan.tick_ms:
-                self.fail(f"{name_of(state)}: blind for {now_ms - since_ms} ms, nobody is told")
-
-    def _silent(self, environment: str) -> bool:
-        """Whether every engine that listens has to miss everybody."""
-        for engine in self.world.engines:
-            now_ms = engine.clock_ms
-            seen = self.world.store.clients.clients(environment, now_ms - SILENT_MS)
-            expected = [max(c.seen_ms, engine.started_ms) for c in seen if not c.closed]
-            if not expected or max(expected) >= now_ms - LIVE_MS - self.world.plan.tick_ms:
-                return False
-        return True
-
-    def _missed(self, state: State) -> bool:
-        """Whether the suspect was reported on lately, and nobody was told that it is not now."""
+    def wrong(self, state: State, engine: SimEngine) -> str | None:
+        """All are silent, and nobody was told."""
         route = state.route
         if route is None or blind_notice(route.suspect.version) in state.told:
-            return False
+            return None
         line = self.world.accepted.lines.get((*key_of(state), route.suspect.version))
-        now_ms = self.world.clock_ms
-        return line is not None and line.order[-1] > max(now_ms - self.REPORTED_MS, route.since_ms)
+        expected_ms = max(engine.clock_ms - self.REPORTED_MS, route.since_ms)
+        if line is None or line.order[-1] <= expected_ms:
+            return None
+        silent = all(self._hears_nobody(each, state) for each in self.world.engines)
+        return "blind, and nobody is told" if silent else None
+
+    def _hears_nobody(self, engine: SimEngine, state: State) -> bool:
+        now_ms = engine.clock_ms
+        seen = self.world.store.clients.clients(state.environment, now_ms - SILENT_MS)
+        expected = [max(c.seen_ms, engine.started_ms) for c in seen if not c.closed]
+        return bool(expected) and max(expected) < now_ms - LIVE_MS - self.world.plan.tick_ms

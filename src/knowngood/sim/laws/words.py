@@ -125,9 +125,10 @@ class Pages(Checker):
         overdue_ms = self.world.clock_ms - 2 * self.world.plan.tick_ms
         for message in self.world.store.outbox.due(overdue_ms, MANY):
             self.fail(f"never handed over: {message.key}")
+        # What failed again and again waits for its next try, longer each time.
         waiting = {m.key for m in self.world.store.outbox.due(2 * overdue_ms, MANY)}
         for key in sorted(self.queued - set(self.done) - waiting):
-            self.fail(f"neither sent nor given up nor waiting: {key}")
+            self.fail(f"neither sent nor given up nor tried again: {key}")
 
 
 def history(world: "World", prompt: str | None = None) -> list[AuditEntry]:
