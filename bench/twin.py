@@ -153,11 +153,16 @@ def _poisson(rng: np.random.Generator, mean: float, shape: tuple[int, int]) -> I
 
 @dataclass(frozen=True)
 class Level:
-    """A detector of a share in every day: the harmful rate, the healthy one, and the level."""
+    """A detector of a share in every day: the harmful rate, the healthy one, and the level.
+
+    `gate` is the plain threshold, the policy's own; a harmful rate that cannot be told from health
+    is above it.
+    """
 
     limit: Floats
     healthy: Floats
     alpha: float
+    gate: float
 
 
 def level(
@@ -173,7 +178,10 @@ def level(
     healthy = np.clip(HEADROOM * upper, HEALTHY_MIN * harmful, HEALTHY_MAX * harmful)
     known = calls >= min_requests
     return Level(
-        np.where(known, harmful, limit), np.where(known, healthy, UNKNOWN_HEALTHY * limit), alpha
+        np.where(known, harmful, limit),
+        np.where(known, healthy, UNKNOWN_HEALTHY * limit),
+        alpha,
+        gate=limit,
     )
 
 
@@ -192,7 +200,7 @@ def default_levels(
 
 def flat_level(limit: float, healthy: float, alpha: float, days: int) -> Level:
     """The same level in every day."""
-    return Level(np.full(days, limit), np.full(days, healthy), alpha)
+    return Level(np.full(days, limit), np.full(days, healthy), alpha, gate=limit)
 
 
 # --- Evidence
@@ -471,15 +479,13 @@ def judge(
         day, at = day_of(days, d), ticks.at[: ticks.count[d], d]
         compared = beside(day, relative, d) if relative else None
         sure = day.spread(at, proven[: len(at), d].astype(np.float64))
-        limit = float(rollback.limit[d])
-        found.rollback_s[d], found.held_s[d] = _rollback(day, limit, sure >= 2, compared)
-        wide = float(ask.limit[d])
+        found.rollback_s[d], found.held_s[d] = _rollback(day, rollback.gate, sure >= 2, compared)
         enough = day.spread(at, asked[: len(at), d].astype(np.float64)) >= 1
-        found.ask_s[d] = _first_breach(day, wide, enough)
+        found.ask_s[d] = _first_breach(day, ask.gate, enough)
         if compared is not None:
-            found.worse_s[d] = _first_breach(day, wide, compared >= WORSE_EVIDENCE)
+            found.worse_s[d] = _first_breach(day, ask.gate, compared >= WORSE_EVIDENCE)
         told_s = min(f[d] for f in (found.rollback_s, found.held_s, found.ask_s, found.worse_s))
-        found.watchdogs[d], found.watchdog_s[d] = _watchdogs(day, limit, sure, told_s)
+        found.watchdogs[d], found.watchdog_s[d] = _watchdogs(day, rollback.gate, sure, told_s)
     return found
 
 
@@ -515,7 +521,7 @@ def _alerts(days: Days, line: Level, cap: float | None) -> Floats:
     for d in np.nonzero(proven.any(axis=0))[0].tolist():
         day, at = day_of(cut, d), ticks.at[: ticks.count[d], d]
         enough = day.spread(at, proven[: len(at), d].astype(np.float64)) >= 1
-        found[d] = _first_breach(day, float(line.limit[d]), enough)
+        found[d] = _first_breach(day, line.gate, enough)
     return found
 
 

@@ -27,8 +27,8 @@ PROOF = {
     "alpha": "how often a healthy version may be found at fault; E of 1/alpha is proof",
     "log_e": "the evidence, ln E",
     "over": "whether the plain limit is passed in the window that decides",
-    "limit": "the share of calls that proof is asked for: the policy's limit, or above it where that "
-    "cannot be told from health; none for a score",
+    "limit": "the share of calls that proof is asked for: the policy's limit, or above it where "
+    "that cannot be told from health; none for a score",
     "healthy": "the share of calls that a healthy version may show; none for a score",
     "n": "calls in the window that decides; all labels so far for a score",
     "bad": "of these, how many failed, were slow, or were counted",

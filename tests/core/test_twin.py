@@ -200,11 +200,11 @@ def assert_same_evidence(signs: list[RateSign], days: Days, line: Level) -> None
 def assert_same_gate(signs: list[RateSign], days: Days, line: Level) -> None:
     """Whether the plain threshold is passed, at what rate, and since when, in every second."""
     day, at = day_of(days, 0), np.arange(1, len(signs) + 1)
-    over, rate = day.gate(float(line.limit[0]), at)
+    over, rate = day.gate(line.gate, at)
     assert [sign.over for sign in signs] == over.tolist()
     assert [sign.bad / max(1, sign.n) for sign in signs] == rate.tolist()
     since = [NEVER if (ms := s.over_since_ms) is None else ms // SECOND - BEGIN_S for s in signs]
-    assert passed_since(day, float(line.limit[0]), at).tolist() == since
+    assert passed_since(day, line.gate, at).tolist() == since
 
 
 def assert_same_comparison(readings: list[Reading], days: Days) -> None:
