@@ -1,5 +1,6 @@
 """Laws of the proof that a rollback helped (P6): blind is not healthy, old news is no proof."""
 
+import math
 from typing import TYPE_CHECKING
 
 from knowngood.core.model import Record, State, Verifying
@@ -25,6 +26,12 @@ PROOF_CALLS = 70  # without a failure, fewer calls are not evidence of 20 agains
 SAFE_EVIDENCE = 20.0
 MANY = 5_000  # calls: their likelihood ratio is still a number
 SAFE_SHARES = (1 / 2, 1 / 4, 1 / 10, 1 / 50)  # how healthy, as a share of the limit
+
+
+def upper(bad: int, n: int) -> float:
+    """An upper 95 % limit of a rate, on the generous side: the normal one and the rule of three."""
+    rate = bad / n
+    return rate + 1.645 * math.sqrt(rate * (1 - rate) / n) + 3 / n
 
 
 def safe_evidence(bad: int, n: int, limit: float) -> float:
@@ -76,8 +83,8 @@ class Recovery(Checker):
     def _proof(self, state: State, tally: Tally, day: Window | None) -> None:
         # A target whose own healthy day was worse is held to that day (definitions.md, Recovery).
         known = day is not None and day.call_count >= self._baseline_calls(state)
-        own = day.error_count / day.call_count if day is not None and known else 0.0
-        limit = max(0.05, 1.5 * own)
+        own = upper(day.error_count, day.call_count) if day is not None and known else 0.0
+        limit = 0.05 if own < 0.04 else 2 * own
         if tally.n < PROOF_CALLS and limit <= 0.05:
             self.fail(f"{name_of(state)}: verified on {tally.n} calls")
         # With two intakes an engine may have missed a few calls, good ones or bad ones.
