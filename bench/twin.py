@@ -38,7 +38,12 @@ from knowngood.core.steps.attribution import (
     SHARE_OF_RATE,
     VETO_PATIENCE_MS,
 )
-from knowngood.core.steps.watchdog import AGAIN_MS, EVIDENCE, LIMIT_MS
+from knowngood.core.steps.watchdog import (
+    AGAIN_INSEPARABLE_MS,
+    AGAIN_MS,
+    EVIDENCE,
+    LIMIT_MS,
+)
 from knowngood.core.track import (
     EDGES_MS,
     GATE_BAD,
@@ -471,7 +476,8 @@ def judge(
     found = _nothing(days.shape[1])
     if alert is not None:
         found.alert_s[:] = _alerts(days, alert, cap)
-    needed = proven.any(axis=0) | asked.any(axis=0)
+    apart = rollback.limit <= rollback.gate
+    needed = proven.any(axis=0) | asked.any(axis=0) | ~apart
     if relative is not None:
         inside = np.arange(len(relative[1]))[:, None] < relative[0].count
         needed |= np.any((relative[1] >= WORSE_EVIDENCE) & inside, axis=0)
@@ -485,7 +491,9 @@ def judge(
         if compared is not None:
             found.worse_s[d] = _first_breach(day, ask.gate, compared >= WORSE_EVIDENCE)
         told_s = min(f[d] for f in (found.rollback_s, found.held_s, found.ask_s, found.worse_s))
-        found.watchdogs[d], found.watchdog_s[d] = _watchdogs(day, rollback.gate, sure, told_s)
+        found.watchdogs[d], found.watchdog_s[d] = _watchdogs(
+            day, rollback.gate, sure, told_s, bool(apart[d])
+        )
     return found
 
 
@@ -617,18 +625,22 @@ def passed_since(day: Day, limit: float, at: Ints) -> Floats:
     return np.where(over, since, math.inf)
 
 
-def _watchdogs(day: Day, limit: float, sure: Floats, told_s: float) -> tuple[int, float]:
+def _watchdogs(
+    day: Day, limit: float, sure: Floats, told_s: float, apart: bool
+) -> tuple[int, float]:
     """Pages of a threshold passed for its whole limit without proof: how many, and the first.
 
-    One an hour, and none once an incident has told people (steps.watchdog).
+    One an hour, and none once an incident has told people; where the limit is not `apart` from
+    health they need no evidence, and there is one a day (steps.watchdog).
     """
-    at = np.nonzero((sure >= 1) & (sure < 2))[0]
+    again_ms = AGAIN_MS if apart else AGAIN_INSEPARABLE_MS
+    at = np.nonzero((sure >= apart) & (sure < 2))[0]
     at = at[at + LAG_S < told_s]
     at = at[day.looks(at)] if len(at) else at
     due = at[at - passed_since(day, limit, at) >= LIMIT_MS // SECOND_MS] if len(at) else at
     pages, first_s, free_s = 0, math.inf, 0
     for second in due.tolist():
         if second >= free_s:
-            pages, free_s = pages + 1, second + AGAIN_MS // SECOND_MS
+            pages, free_s = pages + 1, second + again_ms // SECOND_MS
             first_s = min(first_s, second + LAG_S)
     return pages, first_s

@@ -110,7 +110,6 @@ def test_two_engines_with_clocks_half_a_minute_apart():
     story.run()
 
 
-@not_yet("an outage that is over still counts in the baseline that is frozen at the next deploy")
 def test_an_outage_that_is_over_does_not_hide_the_next_bad_deploy():
     """The level of health is taken from what was healthy, not from an outage of the same day."""
     story = Scenario(versions=(OLD, NEW))

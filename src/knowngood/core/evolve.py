@@ -11,6 +11,7 @@ from knowngood.core.model import (
     Enter,
     Entry,
     Freeze,
+    Incident,
     MoveRoute,
     Notify,
     Outgoing,
@@ -20,6 +21,7 @@ from knowngood.core.model import (
     SetAutomation,
     SetIncident,
     ShareStep,
+    Spell,
     Stand,
     Standing,
     State,
@@ -28,6 +30,7 @@ from knowngood.core.model import (
 )
 
 HOUR_MS = 3_600_000
+SPELLS_MAX = 100  # of the last days; whoever has more incidents has no healthy day to look for
 STEPS_MAX = 50  # a ladder has four; what is older concerns no detector any more
 
 
@@ -103,11 +106,7 @@ def _step(state: State, action: Action, actor: str, generation: int, now_ms: int
         case Enter(phase):
             return replace(state, phase=phase)
         case SetIncident(incident):
-            opened = incident is not None and (
-                state.incident is None or state.incident.id != incident.id
-            )
-            count = state.incident_count + opened
-            return replace(state, incident=incident, incident_count=count)
+            return _set_incident(state, incident, now_ms)
         case Told(notice, forget):
             kept = tuple(n for n in state.told if n != notice)
             return replace(state, told=kept if forget else (*kept, notice))
@@ -118,6 +117,17 @@ def _step(state: State, action: Action, actor: str, generation: int, now_ms: int
             return replace(state, rollbacks_ms=(*recent, now_ms))
         case Notify() | Record():
             return state
+
+
+def _set_incident(state: State, incident: Incident | None, now_ms: int) -> State:
+    before = state.incident
+    if before is not None and incident is not None and before.id == incident.id:
+        return replace(state, incident=incident)
+    spells = state.spells
+    if before is not None:
+        spells = (*spells, Spell(before.opened_ms, now_ms))[-SPELLS_MAX:]
+    count = state.incident_count + (incident is not None)
+    return replace(state, incident=incident, incident_count=count, spells=spells)
 
 
 def _move(state: State, route: Route, actor: str, now_ms: int) -> State:

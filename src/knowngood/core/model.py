@@ -258,6 +258,14 @@ class Incident:
 
 
 @dataclass(frozen=True, slots=True)
+class Spell:
+    """A stretch of time in which an incident was open."""
+
+    since_ms: int
+    until_ms: int
+
+
+@dataclass(frozen=True, slots=True)
 class Hold:
     """Automation is off until `until_ms`, by a person's word."""
 
@@ -285,6 +293,7 @@ class State:
     told: tuple[str, ...] = ()  # notices given since the route last moved
     automation: Hold | None = None
     rollbacks_ms: tuple[int, ...] = ()  # automatic rollbacks of the last hour
+    spells: tuple[Spell, ...] = ()  # incidents that are over, oldest first
 
     def entry(self, version: str) -> Entry | None:
         """The version's line in the ledger, if it has one."""

@@ -111,6 +111,7 @@ class Track:
         self.lifetime, self.theirs = EMPTY, EMPTY
         self.totals: dict[str, int] = {CALLS: 0}
         self.counts: dict[str, Count] = {}
+        self.floors: dict[str, int] = {}  # how much of its base had come before a count began
         self.mark_ms: list[int] = []
         self.marks: list[tuple[int, ...]] = []
         self.lines: dict[str, tuple[Line, ...]] = {}
@@ -161,9 +162,11 @@ class Track:
                 self._start_relative(watch, day)
 
     def _count(self, count: Count) -> None:
-        self.counts.setdefault(_name(count), count)
-        self.totals.setdefault(_name(count), 0)
+        name = _name(count)
+        self.counts.setdefault(name, count)
+        self.totals.setdefault(name, 0)
         self.totals.setdefault(count.base, 0)
+        self.floors.setdefault(name, self.totals[count.base])
 
     def _count_theirs(self) -> None:
         assert self.planned is not None
@@ -333,16 +336,16 @@ class Track:
         The worst of the short windows that hold enough calls; where none does the smallest longer
         one, at last all since the beginning (detectors.md, 3.2: a gate can only remove alarms).
         """
-        base, limit = line.level.count.base, line.level.gate
+        limit = line.level.gate
         held: list[tuple[int, int, int]] = []
         for span_ms in (*(g for g in GATE_MS if g < window_ms), window_ms):
             before = self._since(span_ms, now_ms)
-            n = self._from(before, base)
+            n = self._calls(line, before)
             if n >= GATE_REQUESTS:
                 held.append((n, self._from(before, line.name), span_ms))
         if not held:
             held.append(self._long_gate(line, window_ms, now_ms))
-        over = [f for f in held if _is_over(f[0], f[1], limit, sure=f[2] in GATE_MS)]
+        over = [f for f in held if _is_over(f[0], f[1], limit, sure=0 < f[2] < window_ms)]
         if over:
             return True, *max(over, key=lambda f: f[1] / f[0])
         return False, *held[-1]
@@ -350,10 +353,15 @@ class Track:
     def _long_gate(self, line: Line, window_ms: int, now_ms: int) -> tuple[int, int, int]:
         for span_ms in (*(g for g in LONG_GATE_MS if g > window_ms), 0):
             before = self._since(span_ms, now_ms) if span_ms else ()
-            n = self._from(before, line.level.count.base)
+            n = self._calls(line, before)
             if n >= GATE_REQUESTS:
                 break
         return n, self._from(before, line.name), span_ms
+
+    def _calls(self, line: Line, before: tuple[int, ...]) -> int:
+        """Calls since `before` of which the bad ones were counted: a count may begin late."""
+        base = line.level.count.base
+        return min(self._from(before, base), self.totals[base] - self.floors[line.name])
 
     # --- Putting away
 
@@ -370,6 +378,7 @@ class Track:
             "mark_ms": list(self.mark_ms),
             "marks": [list(mark) for mark in self.marks],
             "counts": {name: to_data(count) for name, count in self.counts.items()},
+            "floors": dict(self.floors),
             "lines": {
                 key: [
                     {
@@ -403,6 +412,7 @@ class Track:
         track.totals, track.mark_ms = dict(map(tuple, data["totals"])), list(data["mark_ms"])
         track.marks = [tuple(mark) for mark in data["marks"]]
         track.counts = {name: from_data(Count, c) for name, c in data["counts"].items()}
+        track.floors = {name: data.get("floors", {}).get(name, 0) for name in track.counts}
         track.lines = {
             key: tuple(
                 Line(from_data(Level, at["level"]), tuple(at["weights"]), at["over_since_ms"])

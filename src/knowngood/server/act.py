@@ -17,6 +17,7 @@ from knowngood.core.content import (
     digest,
     parse_content,
 )
+from knowngood.core.day import healthy_day, leaving
 from knowngood.core.errors import (
     BadRequest,
     ContentConflict,
@@ -35,14 +36,12 @@ from knowngood.core.model import (
     Observed,
     Record,
     Route,
-    Standing,
     State,
-    Steady,
     Version,
 )
 from knowngood.core.steps import operator
 from knowngood.core.steps.case import Case
-from knowngood.core.window import Window, total
+from knowngood.core.window import Window
 from knowngood.engine.ingest import closed_until_ms
 from knowngood.server.desk import Desk, split, within
 from knowngood.server.read import version_data
@@ -233,28 +232,20 @@ def _ordered(state: State, arms: tuple[Arm, ...]) -> tuple[Arm, ...]:
 
 
 def _outgoing(desk: Desk, state: State, now_ms: int) -> Window | None:
-    """The last healthy day of a known-good version that is about to leave the whole of the traffic.
+    """The last healthy day of the version that leaves, if there is one to keep.
 
-    None where there is nothing to keep: a split route, a version with an open finding. The
-    observations being unavailable holds nobody up either.
+    The observations being unavailable holds nobody up.
     """
-    route = state.route
-    if route is None or route.candidate or state.incident or not isinstance(state.phase, Steady):
+    policy = desk.policy.for_prompt(state.prompt)
+    gone = leaving(state, policy, now_ms)
+    if gone is None:
         return None
-    version = route.control.version
-    entry = state.entry(version)
-    if entry is None or entry.standing is not Standing.GOOD:
-        return None
-    day_ms = desk.policy.for_prompt(state.prompt).baseline.window_ms
-    since_ms = max(now_ms - day_ms, entry.routed_ms or 0)
-    key = (state.environment, state.prompt, version)
+    key = (state.environment, state.prompt, gone.version)
     try:
-        return within(
-            EVIDENCE_WAIT_S,
-            lambda: total(b.window for b in desk.store.series.read(key, since_ms, now_ms)),
-        )
+        read = within(EVIDENCE_WAIT_S, lambda: desk.store.series.read(key, gone.since_ms, now_ms))
     except Exception:
         return None
+    return healthy_day(state, policy, read)
 
 
 # --- Rollback

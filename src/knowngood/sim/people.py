@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from knowngood.core.day import healthy_day, leaving
 from knowngood.core.errors import KnowngoodError, StaleState
 from knowngood.core.model import (
     FLEET,
@@ -14,11 +15,10 @@ from knowngood.core.model import (
     Confirming,
     Standing,
     State,
-    Steady,
 )
 from knowngood.core.steps import operator
 from knowngood.core.steps.case import Case
-from knowngood.core.window import Window, total
+from knowngood.core.window import Window
 from knowngood.engine.reconcile import Look
 from knowngood.sim.clients import ENVIRONMENT
 from knowngood.sim.faults import Nemesis
@@ -108,17 +108,14 @@ class Person:
 
     def _outgoing(self, state: State) -> Window | None:
         """As server.act: the last day of a good version that leaves the whole of the traffic."""
-        route = state.route
-        if route is None or route.candidate or not isinstance(state.phase, Steady):
-            return None
-        entry = state.entry(route.control.version) if state.incident is None else None
-        if entry is None or entry.standing is not Standing.GOOD:
-            return None
         now_ms = self.world.clock_ms
-        day_ms = self.world.policy.for_prompt(state.prompt).baseline.window_ms
-        key = (state.environment, state.prompt, entry.version)
-        since_ms = max(now_ms - day_ms, entry.routed_ms or 0)
-        return total(b.window for b in self.world.store.series.read(key, since_ms, now_ms))
+        policy = self.world.policy.for_prompt(state.prompt)
+        gone = leaving(state, policy, now_ms)
+        if gone is None:
+            return None
+        key = (state.environment, state.prompt, gone.version)
+        read = self.world.store.series.read(key, gone.since_ms, now_ms)
+        return healthy_day(state, policy, read)
 
     def _do(self, prompt: str, decide: Callable[[State], tuple[Action, ...]]) -> None:
         """Read, and apply what follows; slow hands apply what they read a while ago."""

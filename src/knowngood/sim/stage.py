@@ -8,21 +8,20 @@ from collections.abc import Iterable, Mapping
 
 from knowngood import wire
 from knowngood.core.content import check_environment_name, check_prompt_name, digest
+from knowngood.core.day import healthy_day, leaving
 from knowngood.core.model import (
     Action,
     Arm,
     Change,
     Content,
-    Standing,
     State,
-    Steady,
     Version,
     whole,
 )
 from knowngood.core.policy import PolicyFile
 from knowngood.core.rules import PromptPolicy
 from knowngood.core.steps import operator
-from knowngood.core.window import Window, total
+from knowngood.core.window import Window
 from knowngood.engine.ingest import Ingest
 from knowngood.engine.loop import Engine
 from knowngood.engine.reconcile import Look, look, new_reconciler
@@ -116,14 +115,9 @@ class Stage:
 
     def _healthy_day(self, state: State) -> Window | None:
         """The last day of the known-good version that leaves; the same rules as a promotion's."""
-        route = state.route
-        if route is None or route.candidate or state.incident:
+        gone = leaving(state, self.policy, self.now_ms)
+        if gone is None:
             return None
-        if not isinstance(state.phase, Steady):
-            return None
-        entry = state.entry(route.control.version)
-        if entry is None or entry.standing is not Standing.GOOD:
-            return None
-        since_ms = max(self.now_ms - self.policy.baseline.window_ms, entry.routed_ms or 0)
-        key = (self.environment, self.prompt, entry.version)
-        return total(b.window for b in self.store.series.read(key, since_ms, self.now_ms))
+        key = (self.environment, self.prompt, gone.version)
+        read = self.store.series.read(key, gone.since_ms, self.now_ms)
+        return healthy_day(state, self.policy, read)

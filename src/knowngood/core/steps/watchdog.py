@@ -9,13 +9,17 @@ from knowngood.core.steps.case import IDLE, Case, Step, evidence, page, title
 EVIDENCE = 20.0  # below it the threshold is passed by chance too often to wake anybody
 LIMIT_MS = 120_000  # for a trigger without a limit of its own: the article's two minutes
 AGAIN_MS = 3_600_000
+# Where the limit is not separable from health it may be passed by chance all day long, and proof
+# may never come: people hear of it all the same, and not every hour.
+AGAIN_INSEPARABLE_MS = 86_400_000
 NOTICE = "watchdog:"
 
 
 def watchdog(case: Case) -> Step:
     """Page for a rollback trigger that was past its plain threshold for its whole limit, unproven.
 
-    At most once an hour and version (detectors.md, 3.7); not while an incident has told people.
+    At most once an hour and version (detectors.md, 3.7), and once a day where the limit is not
+    separable from health; not while an incident has told people.
     """
     if case.state.incident is not None:
         return IDLE
@@ -23,7 +27,8 @@ def watchdog(case: Case) -> Step:
     if due is None:
         return IDLE
     mine = [n for n in case.state.told if n.startswith(f"{NOTICE}{due.version}:")]
-    if any(case.now_ms - int(n.rsplit(":", 1)[1]) < AGAIN_MS for n in mine):
+    again_ms = AGAIN_MS if due.proof and due.proof.separable else AGAIN_INSEPARABLE_MS
+    if any(case.now_ms - int(n.rsplit(":", 1)[1]) < again_ms for n in mine):
         return IDLE
     notice = f"{NOTICE}{due.version}:{case.now_ms}"
     missing = "; ".join(wait_words(wait) for wait in due.waiting_on)
@@ -58,5 +63,5 @@ def _is_due(case: Case, finding: Finding) -> bool:
         finding.version == case.suspect
         and any(wait.kind == "evidence" for wait in finding.waiting_on)
         and long_ms >= (trigger.limit_ms or LIMIT_MS)
-        and proof.log_e >= math.log(EVIDENCE)
+        and (proof.log_e >= math.log(EVIDENCE) or not proof.separable)
     )
