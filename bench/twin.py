@@ -393,10 +393,11 @@ class Day:
             worst = np.where(passed, np.maximum(worst, rate), worst)
             held |= enough
             over |= passed
+        still = self._within(WINDOW_S, at)[1] > 0
         for span_s in (*(ms // SECOND_MS for ms in LONG_GATE_MS), 0):
             n, bad = self._within(span_s, at) if span_s else (self.n[at], self.bad[at])
             enough = ~held & ((n >= GATE_REQUESTS) | (span_s == 0))
-            passed = enough & (bad >= GATE_BAD) & (bad > limit * n)
+            passed = enough & still & (bad >= GATE_BAD) & (bad > limit * n)
             rate = bad / np.maximum(n, 1)
             shown = np.where(enough, rate, shown)
             worst = np.where(passed, rate, worst)

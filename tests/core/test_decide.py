@@ -34,6 +34,7 @@ from tests.core.build import (
     Story,
     after,
     calls,
+    decided,
     entry,
     kinds,
     moves,
@@ -169,6 +170,14 @@ def test_not_confirmed_changes_nothing(second):
     assert kinds(done) == ["rollback.not_confirmed"]
     assert not pages(done) and not moves(story.done)
     assert isinstance(story.state.phase, Steady)
+
+
+def test_a_clock_that_was_set_back_does_not_wait_for_what_was():
+    """A breach from the future of the clock is looked for anew, not for hours."""
+    story = Story()
+    story.until("rollback.suspected", v2=BAD)
+    decision = decided(story.state, story.seen(), now_ms=story.now_ms - HOUR)
+    assert kinds(decision.actions) == ["rollback.not_confirmed"]
 
 
 def test_a_blind_second_look_confirms_nothing():

@@ -212,7 +212,8 @@ def gate(ticks: list[Tick], watch: Watch, now_ms: int) -> tuple[bool, int, int, 
 
     def is_over(n: int, bad: int, span_ms: int) -> bool:
         surely = span_ms >= WINDOW or not span_ms or chance(n, bad) <= 0.001
-        return bad >= GATE_BAD and bad > 0.05 * n and surely
+        still = 0 < span_ms <= WINDOW or counted(WINDOW)[1] > 0
+        return bad >= GATE_BAD and bad > 0.05 * n and surely and still
 
     held = [counted(s) for s in (15 * SECOND, MINUTE, WINDOW)]
     held = [found for found in held if found[0] >= GATE_REQUESTS]
@@ -249,6 +250,15 @@ def test_a_short_window_is_passed_surely_or_not_at_all(before, newest, over, win
     track = fold(begun(ALONE), [Tick(0, calls(*before)), Tick(100, calls(*newest))])
     (sign,) = shown(track).rates[CRITICAL.key]
     assert (sign.over, sign.window_ms) == (over, window_ms)
+
+
+def test_what_is_over_is_no_breach_of_a_version_that_is_hardly_called():
+    """Fifteen failures long ago pass the limit again only when a call fails again."""
+    track = fold(begun(ALONE), [Tick(0, calls(15, 15)), Tick(20 * 60, calls(1))])
+    (sign,) = shown(track).rates[CRITICAL.key]
+    assert (sign.over, sign.bad, sign.n) == (False, 15, 31)
+    (sign,) = shown(fold(track, [Tick(60, calls(errors=1))])).rates[CRITICAL.key]
+    assert (sign.over, sign.bad, sign.n) == (True, 16, 32)
 
 
 @pytest.mark.parametrize("window_ms", [15 * SECOND, MINUTE])

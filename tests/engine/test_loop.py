@@ -4,8 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from knowngood.engine.loop import COMPACT_EVERY_MS
-from tests.engine.shop import HOUR, SECOND, Shop, batch, row
+from knowngood.engine.loop import COMPACT_EVERY_MS, begin_ms
+from knowngood.engine.reconcile import look
+from tests.engine.shop import HOUR, SECOND, START, Shop, batch, row
 
 BAD = {"ok": 80, "errors": 20}
 
@@ -155,3 +156,28 @@ def test_an_engine_that_stays_blind_pages():
     assert not shop.engine.failing
     told = [e.kind for e in shop.store.log.read(environment="production", prompt="*")]
     assert told == ["engine.failing", "engine.working"]
+
+
+def test_an_engine_begins_where_the_stores_time_has_come_to():
+    """A wall clock that was set back reopens no second that was judged, and hides no history."""
+    shop = running()
+    reported_ms = shop.now_ms // SECOND * SECOND - SECOND
+    assert begin_ms(shop.store, shop.now_ms) == shop.now_ms
+    begun_ms = begin_ms(shop.store, shop.now_ms - HOUR)
+    assert shop.now_ms - 2 * SECOND <= begun_ms <= shop.now_ms + 3 * SECOND
+    assert begun_ms >= reported_ms
+    blind = replace(shop.store, series=Down())
+    assert begin_ms(blind, shop.now_ms - HOUR) == shop.store.log.read(limit=1)[0].at_ms
+
+
+def test_what_comes_after_the_clock_was_set_back_is_judged():
+    """The restarted engine counts what is reported from then on, to the last call."""
+    shop = running()
+    shop.engine.reconciler.outlook.recent.save(idle_before_ms=shop.now_ms)
+    shop.now_ms = begin_ms(shop.store, shop.now_ms - 5 * SECOND)
+    shop.open()
+    shop.seconds(5, ok=100)
+    reconciler, until_ms = shop.engine.reconciler, shop.engine.until_ms
+    seen = look(reconciler, "production", "cs", until_ms, shop.now_ms)
+    stored = shop.store.series.read(("production", "cs", "v2"), START, until_ms)
+    assert seen.observed.evidence("v2").lifetime.ok == sum(b.window.ok for b in stored) > 500

@@ -334,7 +334,8 @@ class Track:
         """Whether the plain threshold is passed, and in which window: (over, n, bad, span).
 
         The worst of the short windows that hold enough calls; where none does the smallest longer
-        one, at last all since the beginning (detectors.md, 3.2: a gate can only remove alarms).
+        one, at last all since the beginning, if anything failed of late (detectors.md, 3.2: a gate
+        can only remove alarms).
         """
         limit = line.level.gate
         held: list[tuple[int, int, int]] = []
@@ -344,8 +345,11 @@ class Track:
             if n >= GATE_REQUESTS:
                 held.append((n, self._from(before, line.name), span_ms))
         if not held:
-            held.append(self._long_gate(line, window_ms, now_ms))
-        over = [f for f in held if _is_over(f[0], f[1], limit, sure=0 < f[2] < window_ms)]
+            rare = self._long_gate(line, window_ms, now_ms)
+            # What failed and has not failed again in the trigger's own window is over.
+            still = self._from(self._since(window_ms, now_ms), line.name) > 0
+            return still and _is_over(rare[0], rare[1], limit, sure=False), *rare
+        over = [f for f in held if _is_over(f[0], f[1], limit, sure=f[2] < window_ms)]
         if over:
             return True, *max(over, key=lambda f: f[1] / f[0])
         return False, *held[-1]

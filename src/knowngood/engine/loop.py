@@ -1,12 +1,14 @@
 """The tick: everything that happens by itself, once a second, in one thread."""
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from knowngood.core.fleet import trouble
 from knowngood.core.model import FLEET, Change
+from knowngood.core.window import BUCKET_MS
 from knowngood.engine.deliver import Receipts, tick_deliver
-from knowngood.engine.ingest import Ingest
+from knowngood.engine.ingest import WATERMARK_MS, Ingest
 from knowngood.engine.observe import LOOKBACK_MS
 from knowngood.engine.reconcile import ACTOR, Look, Reconciler, tick_reconcile
 from knowngood.ports import Notifier, Store
@@ -14,6 +16,19 @@ from knowngood.ports import Notifier, Store
 TICK_MS = 1_000
 COMPACT_EVERY_MS = 60_000
 FORGET_MS = 30 * 24 * 3_600_000  # what nobody called for a month is judged from its last day
+
+
+def begin_ms(store: Store, wall_ms: int) -> int:
+    """The time at which a new engine begins: the wall clock's, unless that was set back.
+
+    Never before the newest line of history, nor in a second that was judged already: what is
+    reported into one of those is never judged.
+    """
+    newest_ms = max((entry.at_ms for entry in store.log.read(limit=1)), default=0)
+    with suppress(Exception):  # observations that cannot be read keep no server from starting
+        for _, at_ms in store.series.touched(max(newest_ms, wall_ms)):
+            newest_ms = max(newest_ms, at_ms + BUCKET_MS + WATERMARK_MS)
+    return max(wall_ms, newest_ms)
 
 
 @dataclass(slots=True)

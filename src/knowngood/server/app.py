@@ -14,7 +14,7 @@ from fastapi.openapi.utils import get_openapi
 from knowngood.adapters.catalog import notifiers
 from knowngood.core.policy import PolicyFile, own_warnings
 from knowngood.engine.ingest import Ingest
-from knowngood.engine.loop import Engine
+from knowngood.engine.loop import Engine, begin_ms
 from knowngood.engine.reconcile import new_reconciler
 from knowngood.ports import Clock, Store
 from knowngood.server import logs
@@ -50,9 +50,9 @@ class SystemClock:
     goes on while the machine sleeps.
     """
 
-    def __init__(self, not_before_ms: int = 0) -> None:
-        """It begins at the wall clock's time, or at `not_before_ms` if that is later."""
-        began_ms = max(time.time_ns() // 1_000_000, not_before_ms)
+    def __init__(self, store: Store) -> None:
+        """It begins at the wall clock's time, or where the store's time has come to."""
+        began_ms = begin_ms(store, time.time_ns() // 1_000_000)
         self._offset_ms = began_ms - self._elapsed_ms()
 
     def now_ms(self) -> int:
@@ -76,7 +76,7 @@ def create_app(settings: Settings, clock: Clock | None = None, *, ticking: bool 
     senders = notifiers(settings.notify)
     store = open_store(settings.db)
     try:
-        clock = clock if clock is not None else SystemClock(_newest_ms(store))
+        clock = clock if clock is not None else SystemClock(store)
         now_ms = clock.now_ms()
         store.policies.put(policy.revision, policy.data, now_ms)
         for environment in settings.environments:
@@ -100,11 +100,6 @@ def create_app(settings: Settings, clock: Clock | None = None, *, ticking: bool 
         raise
     runtime = Runtime(settings, clock, store, desk, ingest, engine, heart, metrics, snapshots)
     return _application(runtime, store, ticking)
-
-
-def _newest_ms(store: Store) -> int:
-    """When the newest line of history was written: time does not go back before it."""
-    return max((entry.at_ms for entry in store.log.read(limit=1)), default=0)
 
 
 def open_store(db: str) -> OpenStore:

@@ -9,7 +9,7 @@ from knowngood import wire
 from knowngood.core.errors import StaleState, StoreUnavailable
 from knowngood.core.policy import PolicyFile
 from knowngood.engine.ingest import Ingest
-from knowngood.engine.loop import Engine
+from knowngood.engine.loop import Engine, begin_ms
 from knowngood.engine.reconcile import Look, _guarded, new_reconciler
 from knowngood.ports import Notifier, Store
 from knowngood.sim.faults import Crash, FlakyNotifier, Gate, Injected, Nemesis, Stall, sim_store
@@ -84,11 +84,10 @@ class SimEngine:
     def start(self) -> None:
         """Begin with an empty memory, and with the wall clock's time.
 
-        As server.app has it: never before the newest line of history, and afterwards carried on by
-        a clock that nobody can set.
+        As server.app has it: never before what the store knows of, and afterwards carried on by a
+        clock that nobody can set.
         """
-        newest_ms = max((line.at_ms for line in self.shared.log.read(limit=1)), default=0)
-        now_ms = max(self.host.now_ms + self.skew_ms, newest_ms)
+        now_ms = begin_ms(self.shared, self.host.now_ms + self.skew_ms)
         self.offset_ms = now_ms - self.host.now_ms
         store = sim_store(self.shared, self.gate)
         reconciler = new_reconciler(store, self.policy, now_ms)

@@ -38,6 +38,8 @@ def confirm(case: Case, phase: Confirming) -> Step:
     While a brake holds the rollback the phase stays, so that it goes on as soon as the brake is off
     and the breach is still there.
     """
+    if case.now_ms < phase.began_ms:  # the clock was set back: what was seen is yet to come
+        return _not_confirmed(case, phase)
     if case.observed.until_ms <= phase.seen_ms:
         return Step(waiting_on=(Wait("next_look"),))
     live = tuple(f for f in case.findings if not is_dry_run(case, f))
