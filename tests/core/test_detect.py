@@ -14,7 +14,7 @@ from knowngood.core.model import Finding, Response, Verdict
 from knowngood.core.policy import parse
 from knowngood.core.track import Plan, Track
 from knowngood.core.watch import watches
-from knowngood.core.window import EMPTY, Window, quantile_ms, score_moments
+from knowngood.core.window import EMPTY, Window, merge, quantile_ms, score_moments
 from tests.core.build import (
     HEALTHY_DAY,
     MINUTE,
@@ -242,12 +242,64 @@ def test_the_same_failures_prove_less_in_fewer_seconds():
 
 
 def test_an_unsure_finding_says_how_long_it_may_take():
-    """At today's traffic: the missing evidence over what each call tells on average."""
+    """At today's traffic: the missing evidence over what each call adds to it on average."""
     (wait,) = found("error_critical", calls(ok=94, errors=6)).waiting_on
     assert wait.need == pytest.approx(1000) and wait.have == pytest.approx(1.53, abs=0.01)
-    told = 0.06 * math.log(0.06 / 0.02) + 0.94 * math.log(0.94 / 0.98)
+    told = 0.06 * math.log(0.05 / 0.02) + 0.94 * math.log(0.95 / 0.98)
     missing_calls = (math.log(1000) - math.log(wait.have)) / told
     assert wait.eta_ms == pytest.approx(missing_calls / (100 / 300) * 1000, rel=1e-3)
+
+
+def after_calm(calm: int, window: Window, over: int) -> Any:
+    """What the critical trigger says of these calls in the last `over` ms, after calm minutes."""
+    before = calls(ok=calm)
+    track = Track(NOW - 5 * MINUTE)
+    track.plan(Plan(watches(POLICY), POLICY.baseline, POLICY.scores))
+    for bucket in (*spread(before, NOW - over, 4 * MINUTE), *spread(window, NOW, over)):
+        track.add(bucket.at_ms, SECOND, bucket.window, EMPTY, None)
+    reading = track.read(POLICY.window_ms, NOW)
+    frame = Frame("v2", NOW - 5 * MINUTE, NOW, merge(before, window), reading=reading)
+    return detect(next(t for t in POLICY.triggers if t.name == "error_critical"), frame, POLICY)
+
+
+@pytest.mark.parametrize(
+    ("calm", "window", "over"),
+    [
+        pytest.param(280, calls(ok=14, errors=6), 15 * SECOND, id="2 % of all are healthy"),
+        pytest.param(290, calls(ok=50, errors=10), MINUTE, id="3 % of all add no evidence"),
+    ],
+)
+def test_no_time_is_told_where_the_whole_window_proves_nothing(calm, window, over):
+    """The worst quarter of a minute passes the gate, and is no promise that it goes on so."""
+    finding = after_calm(calm, window, over)
+    (wait,) = finding.waiting_on
+    assert finding.proof.window_ms == over and finding.bad / finding.n > 0.15
+    assert wait.kind == "evidence" and wait.eta_ms is None
+
+
+def test_the_time_is_told_by_the_rate_of_the_whole_window():
+    """One call in six failed in the last minute, one in twenty in the window: that one goes on."""
+    finding = after_calm(140, calls(ok=50, errors=10), MINUTE)
+    (wait,) = finding.waiting_on
+    assert finding.proof.window_ms == MINUTE
+    told = 0.05 * math.log(0.05 / 0.02) + 0.95 * math.log(0.95 / 0.98)
+    missing_calls = (math.log(1000) - math.log(wait.have)) / told
+    assert wait.eta_ms == pytest.approx(missing_calls / (200 / 300) * 1000, rel=1e-3)
+
+
+def test_no_traffic_proves_anything_faster_than_a_second_may():
+    """A burst of failures leaves the time that the cap on a second leaves: 2 of 3 more ticks."""
+    (wait,) = found("error_critical", calls(errors=9_000), over=SECOND).waiting_on
+    left = math.log(1000) - math.log(wait.have)
+    assert wait.eta_ms == pytest.approx(1000 * left / (math.log(1000) / 3), abs=1)
+
+
+def test_a_prompt_that_is_called_rarely_is_told_by_the_longer_window_of_its_gate():
+    """Too few calls for a rate in five minutes: then all that were seen are one."""
+    (wait,) = found("error_critical", calls(ok=10, errors=5), over=3 * SECOND).waiting_on
+    told = 5 / 15 * math.log(0.4 / 0.02) + 10 / 15 * math.log(0.6 / 0.98)
+    missing_calls = (math.log(1000) - math.log(wait.have)) / told
+    assert wait.eta_ms == pytest.approx(missing_calls / (15 / 300) * 1000, rel=1e-3)
 
 
 def test_what_is_proven_at_one_level_may_be_unsure_at_another():

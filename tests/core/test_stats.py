@@ -23,6 +23,7 @@ from knowngood.core.stats import (
     calls_to_alarm,
     cap_of,
     divergence,
+    growth,
     is_safe,
     log_add,
     log_evidence,
@@ -337,6 +338,16 @@ def test_what_a_call_tells(p, q):
     """The divergence is that of Kullback and Leibler: nothing for the same rate, never negative."""
     expected = float(oracle.entropy([p, 1 - p], [q, 1 - q]))
     assert divergence(p, q) == pytest.approx(expected, rel=1e-6, abs=1e-9)
+
+
+@given(LIMIT, st.floats(0.1, 0.8), SHARE)
+def test_evidence_grows_at_most_as_fast_as_a_call_tells(limit, healthy, rate):
+    """Never faster than the divergence, as fast at an alternative, and not at all at health."""
+    healthy *= limit
+    factors = rate_factors(limit, healthy)
+    assert growth(rate, factors) <= divergence(rate, healthy) + EXACT
+    assert growth(limit, factors) == pytest.approx(divergence(limit, healthy), rel=1e-6)
+    assert growth(healthy, factors) < 0
 
 
 def test_a_healthy_rate_is_never_found():

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from knowngood.core.measure import QUANTILES
 from knowngood.core.window import Bins, Window
 
 CALLS = "calls"  # what a share is taken of, unless it is a share of the timed calls
@@ -60,6 +61,13 @@ def rate_count(metric: str, kinds: tuple[str, ...]) -> Count:
         return Count("errors", kinds)
     name = "refusal" if metric == "refusal_rate" else metric.removeprefix("counter.")
     return Count("counter", (name,))
+
+
+def count_of(metric: str, kinds: tuple[str, ...], above: int) -> Count:
+    """How any share counts; `above` is the bucket above which a latency's calls are slow."""
+    if metric not in QUANTILES:
+        return rate_count(metric, kinds)
+    return Count("first_token" if metric == "first_token_p99" else "latency", above=above)
 
 
 def bins_of(metric: str, window: Window) -> Mapping[int, int]:

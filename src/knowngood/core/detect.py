@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass, replace
 
+from knowngood.core.counts import base_count, count_of
 from knowngood.core.levels import MIN_LATENCY_BASELINE
 from knowngood.core.measure import QUANTILES, Measure, measure
 from knowngood.core.model import Comparison, Finding, Verdict, Wait
@@ -16,10 +17,17 @@ from knowngood.core.reading import (
     TimeToDetect,
 )
 from knowngood.core.rules import Condition, PromptPolicy, Trigger
-from knowngood.core.stats import TICKS_TO_ALARM, alternatives, calls_to_alarm, divergence
+from knowngood.core.stats import (
+    TICKS_TO_ALARM,
+    alternatives,
+    calls_to_alarm,
+    cap_of,
+    growth,
+    rate_factors,
+)
 from knowngood.core.track import GATE_BAD, GATE_REQUESTS, relative_key
 from knowngood.core.watch import Watch, is_rate, is_score, watch_of
-from knowngood.core.window import Window
+from knowngood.core.window import BUCKET_MS, Window
 
 EXPECTED_RATES = (0.06, 0.2, 1.0)  # for which the time to detect is told
 LAG_MS = 2_000  # until a bucket is final
@@ -180,14 +188,14 @@ def _judge_rate(
     if sign.over:
         if is_proof(sign.log_e, sign.alpha):
             return Verdict.BREACH, ()
-        return Verdict.UNSURE, (evidence_wait(watch.metric, sign, frame.reading.calls_per_s),)
+        return Verdict.UNSURE, (evidence_wait(watch, sign, frame),)
     least = GATE_REQUESTS if is_rate(watch.metric) else max(GATE_REQUESTS, round(1 / sign.limit))
     if sign.n < least:
         return Verdict.UNSURE, (Wait("requests", least, sign.n, watch.metric),)
     if sign.bad > (sign.threshold or sign.limit) * sign.n:  # by too few to be a breach
         if is_rate(watch.metric):
             return Verdict.UNSURE, (Wait("errors", GATE_BAD, sign.bad, watch.metric),)
-        return Verdict.UNSURE, (evidence_wait(watch.metric, sign, frame.reading.calls_per_s),)
+        return Verdict.UNSURE, (evidence_wait(watch, sign, frame),)
     return Verdict.CLEAR, ()
 
 
@@ -196,13 +204,29 @@ def is_proof(log_e: float, alpha: float) -> bool:
     return log_e >= math.log(1 / alpha)
 
 
-def evidence_wait(metric: str, sign: RateSign, calls_per_s: float) -> Wait:
-    """More evidence is needed; `need` and `have` are values of E, `eta_ms` at today's traffic."""
-    left = math.log(1 / sign.alpha) - sign.log_e
-    rate = sign.bad / sign.n if sign.n else 0.0
-    told = divergence(rate, sign.healthy) * calls_per_s if rate > sign.healthy else 0.0
+def evidence_wait(watch: Watch, sign: RateSign, frame: Frame) -> Wait:
+    """More evidence is needed; `need` and `have` are values of E, `eta_ms` if it goes on so."""
+    left = max(0.0, math.log(1 / sign.alpha) - sign.log_e)
+    told = _told_per_s(watch, sign, frame)
     eta_ms = round(1000 * left / told) if told > 0 else None
-    return Wait("evidence", 1 / sign.alpha, math.exp(sign.log_e), metric, eta_ms)
+    return Wait("evidence", 1 / sign.alpha, math.exp(sign.log_e), watch.metric, eta_ms)
+
+
+def _told_per_s(watch: Watch, sign: RateSign, frame: Frame) -> float:
+    """How much evidence a second brings on average, in nats, or takes away.
+
+    At the rate of the trigger's whole window. The window that passes the gate is the worst of
+    several, so what it shows is more than what goes on.
+    """
+    count = count_of(watch.metric, watch.kinds, sign.above)
+    n, bad = base_count(count.base, frame.window), count.bad(frame.window)
+    per_s = 1000 * n / max(BUCKET_MS, frame.until_ms - frame.since_ms)
+    if n < GATE_REQUESTS:  # too few to be a rate: then the gate's window is a longer one
+        n, bad, per_s = sign.n, sign.bad, frame.reading.calls_per_s
+    if not n:
+        return 0.0
+    told = growth(bad / n, rate_factors(sign.limit, sign.healthy)) * per_s
+    return min(told, cap_of(sign.alpha))
 
 
 def _proof(watch: Watch, sign: RateSign, reading: Reading) -> Proof:

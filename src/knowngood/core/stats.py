@@ -177,6 +177,17 @@ def divergence(p: float, q: float) -> float:
     return told
 
 
+def growth(rate: float, factors: Factors) -> float:
+    """What one call adds to the evidence on average at a true rate, in nats.
+
+    That of the alternative for which it speaks most. Not above 0: this rate is never found, be it
+    above the healthy one or not.
+    """
+    return max(
+        rate * bad + (1 - rate) * good for bad, good in zip(factors.bad, factors.good, strict=True)
+    )
+
+
 def calls_to_alarm(rate: float, healthy: float, alpha: float, count: int) -> float:
     """About how many calls at a true error rate make an alarm; infinity if they never would.
 

@@ -4,8 +4,7 @@ import math
 from dataclasses import dataclass
 from enum import StrEnum
 
-from knowngood.core.counts import Count, base_count, rate_count
-from knowngood.core.measure import QUANTILES
+from knowngood.core.counts import Count, base_count, count_of
 from knowngood.core.model import WHOLE_BP, Finding, Wait
 from knowngood.core.steps.case import Case
 from knowngood.core.watch import is_score
@@ -84,11 +83,8 @@ def _rate(finding: Finding) -> float:
 
 def _count(case: Case, finding: Finding) -> Count:
     """What went wrong, to be counted in the control in the same way."""
-    if finding.metric not in QUANTILES:
-        kinds = next((t.kinds for t in case.policy.triggers if t.name == finding.trigger), ())
-        return rate_count(finding.metric, kinds)
-    of = "first_token" if finding.metric == "first_token_p99" else "latency"
-    return Count(of, above=finding.proof.above if finding.proof else 0)
+    kinds = next((t.kinds for t in case.policy.triggers if t.name == finding.trigger), ())
+    return count_of(finding.metric, kinds, finding.proof.above if finding.proof else 0)
 
 
 def _seen(case: Case, finding: Finding, version: str, began_ms: int) -> tuple[int, int]:
