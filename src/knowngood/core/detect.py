@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from knowngood.core.counts import base_count, count_of
 from knowngood.core.levels import MIN_LATENCY_BASELINE
-from knowngood.core.measure import QUANTILES, Measure, measure
+from knowngood.core.measure import QUANTILES, Measure, measure, rung_of
 from knowngood.core.model import Comparison, Finding, Verdict, Wait
 from knowngood.core.plain import enough, found_by, is_relative, judge
 from knowngood.core.reading import (
@@ -209,7 +209,8 @@ def evidence_wait(watch: Watch, sign: RateSign, frame: Frame) -> Wait:
     left = max(0.0, math.log(1 / sign.alpha) - sign.log_e)
     told = _told_per_s(watch, sign, frame)
     eta_ms = round(1000 * left / told) if told > 0 else None
-    return Wait("evidence", 1 / sign.alpha, math.exp(sign.log_e), watch.metric, eta_ms)
+    about = rung_of(watch.metric, sign.limit) if watch.metric in QUANTILES else watch.metric
+    return Wait("evidence", 1 / sign.alpha, math.exp(sign.log_e), about, eta_ms)
 
 
 def _told_per_s(watch: Watch, sign: RateSign, frame: Frame) -> float:

@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from knowngood.core.measure import QUANTILES
+from knowngood.core.measure import QUANTILES, rung_of
 from knowngood.core.model import (
     WHOLE_BP,
     Comparison,
@@ -20,7 +20,8 @@ from knowngood.core.model import (
     Verifying,
     Wait,
 )
-from knowngood.core.reading import TimeToDetect
+from knowngood.core.reading import Proof, TimeToDetect
+from knowngood.core.window import LATENCY_BASE
 
 LOG_MILLION = math.log(1e6)
 NAMES_SHOWN = 5  # of processes, in a sentence
@@ -87,10 +88,33 @@ def finding_words(finding: Finding) -> str:
         return f"{name}: blind, no reports"
     if finding.estimate is None:
         return f"{name}: nothing to judge yet"
+    if lower := _lower_rung_words(finding):
+        return lower
     seen = f"{name} {_compared(finding)}"
     if finding.bad is not None:
         return f"{seen} ({finding.bad} of {finding.n})"
     return f"{seen} (n = {finding.n})"
+
+
+def _lower_rung_words(finding: Finding) -> str | None:
+    """What a p99 cannot say of calls that all got slower, when its p90 or p50 speaks for it.
+
+    `p50 latency: 61.0% of calls slower than 1240 ms > 50.0% (305 of 500)`.
+    """
+    proof = finding.proof
+    if finding.metric not in QUANTILES or proof is None or proof.limit is None or not proof.over:
+        return None
+    rung = rung_of(finding.metric, proof.limit)
+    if rung == finding.metric:
+        return None
+    share = f"{percent(proof.bad / proof.n)} of calls slower than {_slow_words(proof)}"
+    seen = f"{share} > {percent(proof.limit)} ({proof.bad} of {proof.n})"
+    return f"{metric_words(rung)}: {seen}"
+
+
+def _slow_words(proof: Proof) -> str:
+    """What a call has to be above to count as slow: the upper edge of its bucket."""
+    return amount("latency_p99", LATENCY_BASE ** (proof.above + 1))
 
 
 def proof_words(finding: Finding) -> str | None:
@@ -99,8 +123,12 @@ def proof_words(finding: Finding) -> str | None:
     if proof is None:
         return None
     words = [f"E = {_e_words(proof.log_e)} of {1 / proof.alpha:,.0f}"]
+    slower = ""
+    if finding.metric in QUANTILES and proof.limit is not None:
+        words[0] += f" on the {metric_words(rung_of(finding.metric, proof.limit))}"
+        slower = f" slower than {_slow_words(proof)}"
     if proof.healthy is not None:
-        words.append(f"healthy up to {percent(proof.healthy)}")
+        words.append(f"healthy up to {percent(proof.healthy)}{slower}")
     if not proof.separable and proof.limit is not None:
         raised = percent(proof.limit)
         words.append(

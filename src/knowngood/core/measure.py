@@ -27,6 +27,11 @@ QUANTILES = {
 }
 
 
+def rung_of(metric: str, slow_share: float) -> str:
+    """The latency that a limit on the share of slow calls is about: 50 % of any is its p50."""
+    return f"{metric[:-2]}{100 * (1 - slow_share):.0f}"
+
+
 @dataclass(frozen=True, slots=True)
 class Measure:
     """A metric's estimate with its noise. `low` and `high` bound it; `se` is set for means only.
