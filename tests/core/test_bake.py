@@ -50,6 +50,12 @@ def test_a_bake_says_what_it_waits_on(start, seen, waits_on):
     assert not moves(done)
 
 
+def test_a_bake_says_how_many_calls_its_proof_takes():
+    """A failure asks for 124 calls in all, not for 70."""
+    waits = decided(YOUNG, observed(v2=calls(ok=99, errors=1))).waiting_on
+    assert [(w.need, w.have) for w in waits if w.kind == "bake_evidence"] == [(124, 100)]
+
+
 def test_a_candidate_that_survives_becomes_good():
     """An hour at 100 % and 70 clean calls: the ledger calls it good."""
     end, done = settled(YOUNG, observed(v2=calls(ok=70)))

@@ -424,7 +424,11 @@ WAITS = [
     ),
     (
         Wait("verify_requests", 70, 12),
-        "proof of recovery on the target: 12 calls so far, about 70 needed",
+        "proof of recovery on the target: 12 of 70 calls, if no more fail",
+    ),
+    (
+        Wait("bake_evidence", 124, 100, "v2"),
+        "calls to prove v2 good: 100 of 124, if no more fail",
     ),
     (Wait("bake_time", 1_500_000, detail="v2"), "the bake: 25 min left before v2 can be good"),
     (

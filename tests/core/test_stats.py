@@ -14,7 +14,6 @@ from scipy import stats as oracle
 from knowngood.core.stats import (
     BETS,
     RELATIVE_RISKS,
-    SAFE_CALLS,
     Factors,
     LogWeights,
     alternatives,
@@ -33,6 +32,7 @@ from knowngood.core.stats import (
     rate_factors,
     relative_factors,
     renew,
+    safe_calls,
     start,
     upper_rank,
     upper_rate,
@@ -118,10 +118,20 @@ def test_bets_on_a_worse_mean(losses, expected):
     assert math.exp(found) == pytest.approx(expected, rel=EXACT)
 
 
-@pytest.mark.parametrize(("limit", "calls"), [(0.05, SAFE_CALLS), (0.02, 178), (0.01, 358)])
-def test_calls_without_a_failure_that_prove_a_rate(limit, calls):
-    """A clean record proves a rate below 5, 2, 1 % with its 70th, 178th, 358th call."""
-    assert is_safe(0, calls, limit) and not is_safe(0, calls - 1, limit)
+@pytest.mark.parametrize(
+    ("bad", "limit", "calls"),
+    [(0, 0.05, 70), (1, 0.05, 124), (2, 0.05, 168), (0, 0.02, 178), (0, 0.01, 358), (3, 1.2, 4)],
+)
+def test_calls_that_prove_a_rate(bad, limit, calls):
+    """A clean record proves a rate below 5 % with its 70th call; each failure asks for more."""
+    assert safe_calls(bad, limit) == calls
+
+
+@given(st.integers(0, 500), st.floats(0.001, 1.5))
+def test_a_proof_takes_no_call_more_than_it_says(bad, limit):
+    """With so many calls the rate is proven, and with one fewer it is not."""
+    calls = safe_calls(bad, limit)
+    assert is_safe(bad, calls, limit) and not is_safe(bad, calls - 1, limit)
 
 
 @pytest.mark.parametrize(("n", "rank"), [(458, None), (459, 459), (1000, 998), (2000, 1991)])

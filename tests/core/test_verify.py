@@ -144,6 +144,24 @@ def test_every_metric_that_breached_must_be_back(triggers, window, since, expect
     assert expected in verdict(start, since_the_switch(start, v1=window))
 
 
+@pytest.mark.parametrize(
+    ("window", "day", "need"),
+    [
+        pytest.param(calls(ok=12), HEALTHY_DAY, 70, id="none failed"),
+        pytest.param(calls(ok=99, errors=1), HEALTHY_DAY, 124, id="one failed"),
+        pytest.param(calls(ok=99, errors=2), HEALTHY_DAY, 168, id="two failed"),
+        pytest.param(calls(ok=12), calls(ok=18_800, errors=1200), 27, id="twice its own 6 %"),
+    ],
+)
+def test_it_says_how_many_calls_the_proof_takes_after_what_failed(window, day, need):
+    """Seventy is for a clean record: each failure asks for more, a worse normal for fewer."""
+    start = verifying(since=10 * SECOND)
+    start = replace(start, ledger=(entry("v1", "good", -10 * SECOND, day),))
+    waits = decided(start, since_the_switch(start, v1=window)).waiting_on
+    (wait,) = [w for w in waits if w.kind == "verify_requests"]
+    assert (wait.need, wait.have) == (need, window.call_count)
+
+
 def test_the_targets_own_healthy_level_counts():
     """A target that always fails in 6 % of calls has recovered at 5 %."""
     day = calls(ok=18_800, errors=1200)

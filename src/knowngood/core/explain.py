@@ -229,7 +229,7 @@ def _other_wait_words(wait: Wait, have: int, need: int) -> str:
         case "census":
             return f"any process to report: {detail}"
         case "verify_requests":
-            return f"proof of recovery on the target: {have} calls so far, about {need} needed"
+            return f"proof of recovery on the target: {have} of {need} calls, if no more fail"
         case "verify_limit":
             return f"the target to be healthy: {detail}"
         case "verify_metric":
@@ -237,7 +237,7 @@ def _other_wait_words(wait: Wait, have: int, need: int) -> str:
         case "bake_time":
             return f"the bake: {duration(wait.need or 0)} left before {detail} can be good"
         case "bake_evidence":
-            return f"calls to prove {detail} good: {have} so far, about {need} needed"
+            return f"calls to prove {detail} good: {have} of {need}, if no more fail"
         case "route":
             return "a first `knowngood promote`: nothing is routed here"
         case "operator":

@@ -9,6 +9,7 @@ Waudby-Smith and Ramdas (2010.09686).
 """
 
 import math
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -25,7 +26,6 @@ RELATIVE_RISKS = (2.0, 3.0, 5.0, 10.0, 20.0, 50.0, 200.0)
 BETS = (0.05, 0.1, 0.2, 0.4, 0.8)  # shares of the stake that are put on a worse mean
 SAFE_SHARES = (0.5, 0.25, 0.1, 0.02)  # of the limit: how healthy a safe version may be
 SAFE_EVIDENCE = 20.0
-SAFE_CALLS = 70  # that prove a rate below 5 % when none of them fails
 Z95 = 1.6448536269514722  # one-sided 95 % of the normal distribution
 NO_MORE = 1e-12  # a term this much smaller than its sum, and all after it, do not change a verdict
 
@@ -153,6 +153,20 @@ def is_safe(bad: int, n: int, limit: float) -> bool:
     Evidence of 20: a version at the limit or above passes one time in twenty.
     """
     return n > bad if limit >= 1 else log_safe(bad, n, limit) >= math.log(SAFE_EVIDENCE)
+
+
+def safe_calls(bad: int, limit: float) -> int:
+    """The fewest calls of which `bad` may fail and that still prove the rate below `limit`.
+
+    For 5 %: 70 without a failure, 124 with one, 168 with two.
+    """
+    if limit >= 1:
+        return bad + 1
+    # With so many the first share of the limit alone is proof; each more clean call proves more.
+    share = SAFE_SHARES[0]
+    missing = math.log(SAFE_EVIDENCE * len(SAFE_SHARES)) - bad * math.log(share)
+    most = bad + math.ceil(missing / math.log((1 - share * limit) / (1 - limit)))
+    return bisect_left(range(most), True, lo=bad, key=lambda n: is_safe(bad, n, limit))
 
 
 def bet(weights: LogWeights, losses: Mapping[float, int], expected: float) -> LogWeights:

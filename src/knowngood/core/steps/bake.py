@@ -11,7 +11,7 @@ from knowngood.core.model import (
     Verdict,
     Wait,
 )
-from knowngood.core.stats import SAFE_CALLS, is_safe
+from knowngood.core.stats import is_safe, safe_calls
 from knowngood.core.steps.case import IDLE, Case, Step
 
 UNSAFE_RATE = 0.05  # the critical gate: the error rate that a good version is proven to be below
@@ -31,7 +31,8 @@ def bake(case: Case) -> Step:
     calls = case.observed.evidence(version).lifetime
     n, bad = calls.call_count, calls.error_count
     if not is_safe(bad, n, UNSAFE_RATE):
-        return Step(waiting_on=(Wait("bake_evidence", SAFE_CALLS, n, version),))
+        need = safe_calls(bad, UNSAFE_RATE)
+        return Step(waiting_on=(Wait("bake_evidence", need, n, version),))
     open_finding = any(
         f.verdict in (Verdict.BREACH, Verdict.BLIND) and f.response is not Response.ALERT
         for f in case.findings

@@ -20,7 +20,7 @@ from knowngood.core.model import (
     Verifying,
     Wait,
 )
-from knowngood.core.stats import SAFE_CALLS, is_safe, upper_rate
+from knowngood.core.stats import is_safe, safe_calls, upper_rate
 from knowngood.core.steps.case import Case, Step, incident_for, page, title
 from knowngood.core.steps.recovery import Recovery, recovery
 from knowngood.core.track import GATE_BAD, GATE_REQUESTS
@@ -263,7 +263,8 @@ def _waits(
     elif census.live_count == 0 and census.silent:
         waits.append(Wait("census", detail=f"silent: {few(census.silent)}"))
     if not seen.safe:
-        waits.append(Wait("verify_requests", SAFE_CALLS, seen.n))
+        need = safe_calls(seen.bad, _unsafe_rate(seen.healthy_below))
+        waits.append(Wait("verify_requests", need, seen.n))
     elif seen.rate >= seen.healthy_below:
         words = f"errors {_rate_words(seen)}, must be below {percent(seen.healthy_below)}"
         waits.append(Wait("verify_limit", detail=words))
