@@ -39,7 +39,8 @@ PROOF = {
     "(THRESHOLD_NOT_SEPARABLE)",
     "above": "of a latency: a call is slow above this bucket of the histogram; none for others",
     "time_to_detect": "for some true shares, `rate`, about how long they would take to be found at "
-    "today's traffic, `after_ms`; without it: never",
+    "today's traffic, `after_ms`; without it: never. None without traffic, and for scores and "
+    "latencies",
 }
 
 

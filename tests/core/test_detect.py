@@ -381,8 +381,6 @@ def test_a_finding_says_how_long_rates_would_take():
     times = {e.rate: e.after_ms for e in proof.time_to_detect}
     assert list(times) == [0.06, 0.2, 1.0]
     assert times[0.06] > times[0.2] > times[1.0] == 6 * SECOND
-    idle = found("error_critical", EMPTY).proof
-    assert idle is not None and [e.after_ms for e in idle.time_to_detect] == [None] * 3
 
 
 @pytest.mark.parametrize(("n", "verdict"), [(999, "unsure"), (1000, "breach")])

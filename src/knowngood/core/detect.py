@@ -254,12 +254,15 @@ def time_to_detect(sign: RateSign, calls_per_s: float) -> tuple[TimeToDetect, ..
     """How long some true rates would take to be found, from a deploy and at this traffic.
 
     The calls of detectors.md, section 1, and at least as many distinct failing seconds as the cap
-    on a tick asks for; None for a rate that is not above the healthy one, or without traffic.
+    on a tick asks for; None for a rate that is never found, not being above the healthy one and the
+    limit. Empty without traffic: nobody can tell.
     """
+    if calls_per_s <= 0:
+        return ()
     told: list[TimeToDetect] = []
     for rate in EXPECTED_RATES:
         calls = calls_to_alarm(rate, sign.healthy, sign.alpha, len(alternatives(sign.limit)))
-        if calls_per_s <= 0 or math.isinf(calls) or rate <= sign.limit:
+        if math.isinf(calls) or rate <= sign.limit:
             told.append(TimeToDetect(rate))
             continue
         ticks_s = (TICKS_TO_ALARM + 1) * max(1.0, 1 / (rate * calls_per_s))

@@ -21,6 +21,7 @@ from knowngood.core.model import (
     Wait,
 )
 from knowngood.core.reading import Proof, TimeToDetect
+from knowngood.core.watch import is_rate
 from knowngood.core.window import LATENCY_BASE
 
 LOG_MILLION = math.log(1e6)
@@ -136,8 +137,9 @@ def proof_words(finding: Finding) -> str | None:
         )
     if proof.log_e_relative is not None:
         words.append(f"against the control E = {_e_words(proof.log_e_relative)}")
-    if proof.time_to_detect:
-        words.append(f"time to detect {detect_words(proof.time_to_detect)}")
+    if is_rate(finding.metric):
+        times = detect_words(proof.time_to_detect) or "unknown without traffic"
+        words.append(f"time to detect {times}")
     return ", ".join(words)
 
 

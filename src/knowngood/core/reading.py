@@ -74,7 +74,7 @@ NOTHING_READ = Reading()
 
 @dataclass(frozen=True, slots=True)
 class TimeToDetect:
-    """About how long a true rate would take to be found at today's traffic; None: for ever."""
+    """About how long a true rate would take to be found at today's traffic; None: it never is."""
 
     rate: float
     after_ms: int | None = None
@@ -86,8 +86,8 @@ class Proof:
 
     `limit` and `healthy` are the shares that were told apart (None for scores), `n` and `bad` what
     was seen of them in the last `window_ms` (0: since the beginning), `over` whether the plain
-    threshold is passed. `time_to_detect` says it for some true rates.
-    Not `separable`: the policy's own limit cannot be told from health.
+    threshold is passed. Not `separable`: the policy's own limit cannot be told from health.
+    `time_to_detect` says it for some true rates; empty without traffic, and for other than calls.
     """
 
     alpha: float
