@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from knowngood.core.explain import finding_words
 from knowngood.core.look import (
     CASCADE,
     WORSE_THAN_CONTROL,
@@ -352,6 +353,17 @@ def test_a_cascade(where, related, others_clear, window, response):
     found = [f for f in findings(where, read(where, seen), DEFAULT, NOW) if f.trigger == CASCADE]
     assert [f.response.value for f in found] == ([response] if response else [])
     assert all(f.severity is Severity.CRITICAL and f.verdict is Verdict.BREACH for f in found)
+
+
+def test_a_cascade_names_who_fails_together_and_who_is_well():
+    """Of those that began lately, and one of the provider's others: whom to call, and whom not."""
+    related = (Related("faq", NOW), Related("old", NOW - HOUR), Related("web", NOW - MINUTE))
+    seen = observed(v2=MILD, related=related, unrelated_clear=("hr", "it"))
+    found = {f.trigger: f for f in findings(YOUNG, read(YOUNG, seen), DEFAULT, NOW)}
+    assert (found[CASCADE].related, found[CASCADE].well) == (("faq", "web"), "hr")
+    words = finding_words(found[CASCADE])
+    assert words == "errors 3.0% > 2.0% (90 of 3000), together with faq, web, while hr is well"
+    assert "together" not in finding_words(found["error_high"])
 
 
 @pytest.mark.parametrize(

@@ -330,6 +330,8 @@ def test_related_prompts_that_fail_together_are_rolled_back():
     for prompt in "ab":
         (line,) = [e for e in shop.store.log.read(prompt=prompt) if e.kind == "rollback.confirmed"]
         assert "cascade" in {f["trigger"] for f in line.detail["findings"]}
+        other = {"a": "b", "b": "a"}[prompt]
+        assert f", together with {other}, while c is well" in line.because
     assert not shop.errors
 
 

@@ -93,8 +93,15 @@ def finding_words(finding: Finding) -> str:
         return lower
     seen = f"{name} {_compared(finding)}"
     if finding.bad is not None:
-        return f"{seen} ({finding.bad} of {finding.n})"
+        return f"{seen} ({finding.bad} of {finding.n}){_cascade_words(finding)}"
     return f"{seen} (n = {finding.n})"
+
+
+def _cascade_words(finding: Finding) -> str:
+    """`, together with faq, while hr is well`: who fails too, and why no provider is blamed."""
+    if not finding.related:
+        return ""
+    return f", together with {few(finding.related)}, while {finding.well} is well"
 
 
 def _lower_rung_words(finding: Finding) -> str | None:

@@ -76,7 +76,8 @@ def _always(
     relative = proof.log_e_relative
     if state.route.candidate and relative is not None and relative >= math.log(WORSE_EVIDENCE):
         told.append(replace(high, trigger=WORSE_THAN_CONTROL, verdict=Verdict.BREACH))
-    if proof.log_e >= math.log(CASCADE_EVIDENCE) and is_cascade(observed, now_ms):
+    related = failing_together(observed, now_ms)
+    if proof.log_e >= math.log(CASCADE_EVIDENCE) and related:
         changed = now_ms - state.route.since_ms < CASCADE_CHANGED_MS
         allowed = changed and _rolls_back(policy)
         response = Response.ROLLBACK if allowed else Response.ASK
@@ -87,6 +88,8 @@ def _always(
                 verdict=Verdict.BREACH,
                 response=response,
                 severity=Severity.CRITICAL,
+                related=related,
+                well=observed.unrelated_clear[0],
             )
         )
     return tuple(told)
@@ -100,13 +103,15 @@ def _rolls_back(policy: PromptPolicy) -> bool:
     )
 
 
-def is_cascade(observed: Observed, now_ms: int) -> bool:
-    """Related prompts fail together, and their provider serves another prompt well.
+def failing_together(observed: Observed, now_ms: int) -> tuple[str, ...]:
+    """The related prompts that began to fail lately; none unless the provider serves another well.
 
     definitions.md, Judging: what they have in common is then not the provider.
     """
-    together = [r for r in observed.related if now_ms - r.elevated_since_ms <= CASCADE_WITHIN_MS]
-    return bool(together) and bool(observed.unrelated_clear)
+    if not observed.unrelated_clear:
+        return ()
+    recent = (r for r in observed.related if now_ms - r.elevated_since_ms <= CASCADE_WITHIN_MS)
+    return tuple(r.prompt for r in recent)
 
 
 def is_elevated(reading: Reading, policy: PromptPolicy) -> bool:

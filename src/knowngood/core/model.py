@@ -427,6 +427,8 @@ class Finding:
     until_ms: int = 0
     waiting_on: tuple[Wait, ...] = ()
     proof: Proof | None = None
+    related: tuple[str, ...] = ()  # of a cascade: the prompts that fail with this one,
+    well: str = ""  # and one of the provider's others that does not
 
 
 @dataclass(frozen=True, slots=True)

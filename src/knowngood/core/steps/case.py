@@ -122,6 +122,8 @@ def finding_data(finding: Finding) -> dict[str, Any]:
         "baseline_source": finding.baseline_source,
         "since_ms": finding.since_ms,
         "until_ms": finding.until_ms,
+        "related": list(finding.related),
+        "well": finding.well,
         "proof": to_data(finding.proof) if finding.proof else None,
         "proof_words": proof_words(finding),
         "words": finding_words(finding),
