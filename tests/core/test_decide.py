@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from knowngood.core.explain import decision_words
 from knowngood.core.model import (
     FLEET,
     Confirming,
@@ -301,6 +302,54 @@ def test_a_second_episode_behind_a_brake_pages_again():
         "production/cs/g5.1:held:stale:5",
         "production/cs/g5.2:held:stale:5",
     ]
+
+
+HELD = ["rollback.suspected", "rollback.held", "rollback.not_confirmed"]
+FLICKERS = ("stale", "automation off", "automation off for all", "flap: two in the hour")
+
+
+def flickering(name: str) -> Story:
+    """A breach that is held, is over for a moment, and comes again, and again."""
+    story = braked(name)
+    for _ in range(3):
+        breached(story, 10)
+        story.goes_on(20, **{story.serving: FINE})
+    breached(story, 10)
+    return story
+
+
+def rollback_lines(story: Story) -> list[str]:
+    """What the history says of its rollback."""
+    return [kind for kind in kinds(story.done) if kind.startswith("rollback.")]
+
+
+@pytest.mark.parametrize("name", FLICKERS)
+def test_a_held_version_that_flickers_is_told_of_once(name):
+    """While the same brake holds, a breach that comes and goes writes no line each time."""
+    story = flickering(name)
+    assert rollback_lines(story) == HELD
+    assert "brake" in story.waits() and moves(story.done) == []
+    assert decision_words(story.state, story.decision()).startswith("Rollback held: waiting on ")
+
+
+@pytest.mark.parametrize("name", FLICKERS)
+def test_a_brake_that_goes_away_after_flickers_lets_the_rollback_go_on(name):
+    """Silence about the flickers keeps nothing: without the brake the route moves at once."""
+    story = flickering(name)
+    story.fleet, story.policy = None, replace(story.policy, auto_rollback_stale=True)
+    story.state = replace(story.state, automation=None, rollbacks_ms=())
+    breached(story, 2)
+    assert rollback_lines(story)[:5] == [*HELD, "rollback.suspected", "rollback.confirmed"]
+    assert len(moves(story.done)) == 1
+
+
+def test_another_brake_is_news():
+    """A hold that a person adds to a stale version's is told of, once."""
+    story = flickering("stale")
+    story.state = replace(story.state, automation=OFF)
+    breached(story, 4)
+    assert rollback_lines(story) == [*HELD, "rollback.suspected", "rollback.held"]
+    assert {"held:stale", "held:automation_off"} <= set(story.state.told)
 
 
 @pytest.mark.parametrize(

@@ -307,10 +307,10 @@ def decision_words(state: State, decision: Decision) -> str:
     breaches = [f for f in decision.findings if f.verdict is Verdict.BREACH]
     if isinstance(state.phase, Verifying):
         return _as_sentence(phase_words(state.phase))
+    held = next((w for w in decision.waiting_on if w.kind == "brake"), None)
+    if held:
+        return f"Rollback held: waiting on {wait_words(held)}."
     if isinstance(state.phase, Confirming):
-        held = next((w for w in decision.waiting_on if w.kind in ("brake", "operator")), None)
-        if held:
-            return f"Rollback held: waiting on {wait_words(held)}."
         return _as_sentence(phase_words(state.phase))
     if breaches:
         worst = strongest(breaches)[0]

@@ -31,6 +31,17 @@ def brake(case: Case, found: tuple[Finding, ...], began_ms: int) -> Brake | None
     return _stale(case) or _flap(case)
 
 
+def told_brake(case: Case) -> Brake | None:
+    """The brake that holds whoever is at fault, if people were told of it in this generation."""
+    held = _automation(case) or _stale(case) or _flap(case)
+    return held if held and case.told(held_notice(held.kind)) else None
+
+
+def held_notice(kind: str) -> str:
+    """The name of the notice that such a brake holds a rollback."""
+    return f"held:{kind}"
+
+
 def _control(case: Case) -> str:
     assert case.state.route is not None
     return case.state.route.control.version

@@ -15,7 +15,7 @@ from knowngood.core.model import (
     Wait,
 )
 from knowngood.core.steps.attribution import Blame, attribute
-from knowngood.core.steps.brakes import brake
+from knowngood.core.steps.brakes import brake, held_notice
 from knowngood.core.steps.case import (
     Case,
     Step,
@@ -77,7 +77,7 @@ def _not_confirmed(case: Case, phase: Confirming) -> Step:
 def _hold(case: Case, found: tuple[Finding, ...], kind: str, words: str) -> Step:
     """Open the incident and page once for each kind of brake; the breach stays confirmed."""
     waiting = (Wait("brake", detail=words),)
-    notice = f"held:{kind}"
+    notice = held_notice(kind)
     if case.told(notice):
         return Step(waiting_on=waiting)
     incident = incident_for(case, found, Severity.CRITICAL, Response.ROLLBACK)

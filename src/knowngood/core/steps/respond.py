@@ -17,6 +17,7 @@ from knowngood.core.model import (
     Verdict,
     Wait,
 )
+from knowngood.core.steps.brakes import told_brake
 from knowngood.core.steps.case import (
     IDLE,
     Case,
@@ -38,6 +39,9 @@ def respond(case: Case) -> Step:
         return Step(dry_run, (Wait("operator", detail="the rollback did not recover"),))
     live = tuple(f for f in case.findings if not is_dry_run(case, f))
     if severe := breaches(live, case.suspect, Response.ROLLBACK):
+        # A version that flickers around its limit behind the same brake is no news each time.
+        if held := told_brake(case):
+            return Step(dry_run, (Wait("brake", detail=held.words),))
         return Step((*dry_run, *_suspect(case, severe)), (Wait("next_look"),))
     for response in (Response.ASK, Response.OBSERVE):
         if found := breaches(live, case.suspect, response):
