@@ -26,7 +26,9 @@ from knowngood.core.window import LATENCY_BASE
 
 LOG_MILLION = math.log(1e6)
 NAMES_SHOWN = 5  # of processes, in a sentence
-NAMES_KEPT = 100  # of processes, frozen in a line of history
+# Of processes, frozen in a line of history. A fleet may have 10,000, which would be half a megabyte
+# a line; people go by the first ones, and words show no more than NAMES_SHOWN.
+NAMES_KEPT = 100
 
 METRIC_WORDS = {
     "error_rate": "errors",
@@ -45,9 +47,9 @@ def metric_words(metric: str) -> str:
     return METRIC_WORDS.get(metric, metric.removeprefix("score.").removeprefix("counter."))
 
 
-def few(names: Sequence[str]) -> str:
+def few(names: Sequence[str], unnamed_count: int = 0) -> str:
     """The first names of a list: `web-1, web-2 and 9,998 more`. A subject is no census."""
-    more = len(names) - NAMES_SHOWN
+    more = len(names) + unnamed_count - NAMES_SHOWN
     shown = ", ".join(names[:NAMES_SHOWN])
     return f"{shown} and {more:,} more" if more > 0 else shown
 

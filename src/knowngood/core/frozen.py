@@ -10,6 +10,7 @@ from typing import Any
 
 from knowngood.core.codec import from_data, to_data
 from knowngood.core.errors import KnowngoodError
+from knowngood.core.explain import NAMES_KEPT
 from knowngood.core.look import newest_good
 from knowngood.core.model import (
     Census,
@@ -49,7 +50,7 @@ def freeze(state: State, observed: Observed, now_ms: int) -> dict[str, Any]:
         "state": to_data(_lean(state)),
         "until_ms": observed.until_ms,
         "versions": {version: _evidence(e) for version, e in observed.versions.items()},
-        "census": to_data(observed.census),
+        "census": to_data(_short(observed.census)),
         "fleet": to_data(observed.fleet) if observed.fleet else None,
         "siblings": [to_data(sibling) for sibling in observed.siblings],
         "provider": observed.provider,
@@ -96,6 +97,18 @@ def _thawed(data: Mapping[str, Any]) -> Evidence:
         reading=from_data(Reading, data["reading"]),
         sums={int(ms): from_row(row) for ms, row in data["sums"].items()},
         is_frozen=True,
+    )
+
+
+def _short(census: Census) -> Census:
+    """The census with the names that a decision may write down, and how many more there were."""
+    behind, silent = census.behind[:NAMES_KEPT], census.silent[:NAMES_KEPT]
+    return replace(
+        census,
+        behind=behind,
+        silent=silent,
+        unnamed_behind_count=census.unnamed_behind_count + len(census.behind) - len(behind),
+        unnamed_silent_count=census.unnamed_silent_count + len(census.silent) - len(silent),
     )
 
 

@@ -352,12 +352,17 @@ class ClientSeen:
 
 @dataclass(frozen=True, slots=True)
 class Census:
-    """Which processes run which generation. `behind` are live, `silent` were live a while ago."""
+    """Which processes run which generation. `behind` are live, `silent` were live a while ago.
+
+    A census that was frozen names the first of them and counts the rest as `unnamed`.
+    """
 
     live_count: int = 0
     current_count: int = 0
     behind: tuple[str, ...] = ()
     silent: tuple[str, ...] = ()
+    unnamed_behind_count: int = 0
+    unnamed_silent_count: int = 0
 
 
 @dataclass(frozen=True, slots=True)

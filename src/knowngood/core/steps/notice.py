@@ -54,10 +54,11 @@ def blindness(case: Case) -> Step:
 
 
 def _blind(case: Case, version: str, notice: str) -> tuple[Action, ...]:
-    silent = case.observed.census.silent
+    census = case.observed.census
+    count = len(census.silent) + census.unnamed_silent_count
     last_ms = case.observed.evidence(version).last_ms
-    because = f"blind on {version}: {len(silent)} processes fell silent, no reports arrive"
-    detail = {"silent": list(silent[:NAMES_KEPT]), "last_report_ms": last_ms}
+    because = f"blind on {version}: {count} processes fell silent, no reports arrive"
+    detail = {"silent": list(census.silent[:NAMES_KEPT]), "last_report_ms": last_ms}
     # The last report names the episode, so that a second blindness pages again.
     key = f"{case.state.environment}/{case.state.prompt}/g{case.generation}:{notice}:{last_ms}"
     return (

@@ -7,6 +7,7 @@ from knowngood.core.levels import HEALTHY_MAX
 from knowngood.core.look import breaches, is_blind
 from knowngood.core.model import (
     Action,
+    Census,
     Enter,
     Outcome,
     Record,
@@ -127,7 +128,7 @@ def _propagation(case: Case, phase: Verifying) -> Record | None:
         return Record("rollback.propagated", "no census: no process reports here", {"clients": 0})
     if census.behind:
         return None
-    quiet = f"; silent: {few(census.silent)}" if census.silent else ""
+    quiet = f"; silent: {_silent_words(census)}" if census.silent else ""
     words = f"{census.current_count} of {census.live_count} clients on generation"
     return Record(
         "rollback.propagated",
@@ -137,15 +138,15 @@ def _propagation(case: Case, phase: Verifying) -> Record | None:
 
 
 def _straggler(case: Case, phase: Verifying) -> tuple[Action, ...]:
-    behind = case.observed.census.behind
+    census = case.observed.census
     late = case.now_ms - phase.began_ms >= STRAGGLER_MS
-    if not behind or not late or case.told("straggler"):
+    if not census.behind or not late or case.told("straggler"):
         return ()
-    because = f"still on an older generation: {few(behind)}"
+    because = f"still on an older generation: {_behind_words(census)}"
     key = f"{_name(case)}:straggler:{case.generation}"
     return (
         Told("straggler"),
-        Record("rollback.straggler", because, {"clients": list(behind[:NAMES_KEPT])}),
+        Record("rollback.straggler", because, {"clients": list(census.behind[:NAMES_KEPT])}),
         *page(case, key, "on-call", Severity.HIGH, f"{title(case)}: {because}", because),
     )
 
@@ -259,9 +260,9 @@ def _waits(
     waits: list[Wait] = []
     if census.behind:
         total = census.live_count
-        waits.append(Wait("clients", total, census.current_count, few(census.behind)))
+        waits.append(Wait("clients", total, census.current_count, _behind_words(census)))
     elif census.live_count == 0 and census.silent:
-        waits.append(Wait("census", detail=f"silent: {few(census.silent)}"))
+        waits.append(Wait("census", detail=f"silent: {_silent_words(census)}"))
     if not seen.safe:
         need = safe_calls(seen.bad, _unsafe_rate(seen.healthy_below))
         waits.append(Wait("verify_requests", need, seen.n))
@@ -274,6 +275,14 @@ def _waits(
         if how is not Recovery.BACK
     ]
     return tuple(waits)
+
+
+def _behind_words(census: Census) -> str:
+    return few(census.behind, census.unnamed_behind_count)
+
+
+def _silent_words(census: Census) -> str:
+    return few(census.silent, census.unnamed_silent_count)
 
 
 def _rate_words(seen: Seen) -> str:
