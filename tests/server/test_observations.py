@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from knowngood.core.window import total
+from knowngood.core.window import MAX_LATENCY_BUCKET, MIN_LATENCY_BUCKET, total
 from tests.server.world import PROMPT, error_of
 
 JSON = {"Content-Type": "application/json"}
@@ -68,10 +68,14 @@ def test_a_repetition_across_a_restart_changes_nothing(world):
         ({"errors": {"alien": 1}}, "unknown error kind"),
         ({"latency": {"523": -1}}, "negative count"),
         ({"latency": {"-99999": 1}}, "bucket out of range"),
+        ({"latency": {str(MIN_LATENCY_BUCKET - 1): 1}}, "bucket out of range"),
+        ({"latency": {str(MAX_LATENCY_BUCKET + 1): 1}}, "bucket out of range"),
+        ({"first_token": {"9" * 300: 1}}, "bucket out of range"),
         ({"latency": {"NaN": 1}}, "bucket out of range"),
         ({"latency": [523]}, "not an object"),
         ({"scores": {"quality": {"101": 1}}}, "bucket out of range"),
         ({"scores": {"quality": {"-1": 1}}}, "bucket out of range"),
+        ({"scores": {"quality": {"9" * 300: 1}}}, "bucket out of range"),
         ({"cost_usd": -1}, "negative cost"),
         ({"tokens": [1]}, "tokens are not a pair"),
         ({"prompt": "a\nb"}, "not a name"),
