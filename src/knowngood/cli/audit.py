@@ -123,6 +123,8 @@ def _show(backend: Backend, entry: str, as_json: bool) -> None:
 def _print_detail(detail: dict[str, Any]) -> None:
     for finding in detail.get("findings", ()):
         say(f"  {finding['verdict']}  {finding['trigger']}  {finding['words']}")
+        if proof := finding.get("proof_words"):
+            say(f"    {proof}")
     for key, value in detail.items():
         if value and key not in ("findings", "windows", "now_ms", "frozen"):
             if key == "to" and isinstance(value, list):
