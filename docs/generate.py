@@ -43,6 +43,17 @@ PROOF = {
     "latencies",
 }
 
+# What an entry of `waiting_on` holds, held by the same test.
+WAIT = {
+    "kind": "what is missing, as a word for programs: `evidence`, `requests`, `brake`, ...",
+    "words": "the same as a sentence",
+    "need": "how much is needed, if it can be counted: calls, labels, or a value of E",
+    "have": "how much of it there is",
+    "detail": "what it is about: a metric, a version, or a reason",
+    "eta_ms": "of evidence: about how long it still takes if the rate of the whole window goes on, "
+    "at today's traffic; none where that rate would never be proof, and for all other kinds",
+}
+
 
 def main() -> None:
     """Write every generated page, and name those that changed."""
@@ -138,6 +149,7 @@ def api_tables(spec: Mapping[str, Any]) -> str:
                 parts.append(_operation(method, path, operations[method]))
     parts.append("")
     parts += _proof()
+    parts += _waits()
     for name, schema in sorted(spec.get("components", {}).get("schemas", {}).items()):
         if "properties" in schema:
             parts += _schema(name, schema)
@@ -154,6 +166,18 @@ def _proof() -> list[str]:
         "is left out: `0`, none, or `separable: true`.\n",
         "| field | meaning |\n| --- | --- |",
         *(f"| `{name}` | {_cell(meaning)} |" for name, meaning in PROOF.items()),
+        "",
+    ]
+
+
+def _waits() -> list[str]:
+    """The table of what a verdict or a decision waits on."""
+    return [
+        "## What is waited on\n",
+        "`explain` gives a list `waiting_on` with its decision and with each finding: what it "
+        "takes until something is decided. What is unknown or means nothing is `null`.\n",
+        "| field | meaning |\n| --- | --- |",
+        *(f"| `{name}` | {_cell(meaning)} |" for name, meaning in WAIT.items()),
         "",
     ]
 

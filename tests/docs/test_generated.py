@@ -6,6 +6,7 @@ from dataclasses import fields
 import pytest
 
 from docs import generate
+from knowngood.core.model import Wait
 from knowngood.core.reading import Proof
 
 PAGES = generate.pages()
@@ -29,6 +30,13 @@ def test_every_field_of_the_evidence_is_on_the_page():
     assert list(generate.PROOF) == [field.name for field in fields(Proof)]
     page = generate.api_page()
     assert not [name for name in generate.PROOF if f"\n| `{name}` | " not in page]
+
+
+def test_every_field_of_a_wait_is_on_the_page():
+    """What is waited on is documented as it is answered: its fields, and the words besides."""
+    assert list(generate.WAIT) == ["kind", "words", *(f.name for f in fields(Wait)[1:])]
+    page = generate.api_page()
+    assert not [name for name in generate.WAIT if f"\n| `{name}` | " not in page]
 
 
 def test_the_transcript_is_of_a_story_that_ended_well():

@@ -196,6 +196,8 @@ def test_what_is_not_proven_yet_is_waited_on_first(world):
     first = world.get(f"/api/prompts/{PROMPT}/explain")["waiting_on"][0]
     assert (first["kind"], first["detail"]) == ("evidence", "error_rate")
     assert 0 < first["have"] < first["need"]
+    assert 1_000 < first["eta_ms"] < 3_600_000
+    assert list(first) == ["kind", "words", "need", "have", "detail", "eta_ms"]
     assert re.fullmatch(
         r"more evidence on errors: E = [\d.]+ of [\d,]+, about .+ at this traffic", first["words"]
     )

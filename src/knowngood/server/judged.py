@@ -267,6 +267,7 @@ def _wait(wait: Wait) -> dict[str, Any]:
         "need": wait.need,
         "have": wait.have,
         "detail": wait.detail,
+        "eta_ms": wait.eta_ms,
     }
 
 
