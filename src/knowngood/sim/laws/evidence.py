@@ -134,8 +134,10 @@ class Evidence(Checker):
         """The plain threshold is passed, by calls that are really there."""
         proof = f["proof"]
         n, bad, span_ms = proof["n"], proof["bad"], proof.get("window_ms", 0)
-        if bad < GATE_BAD or bad <= proof["limit"] * n or (span_ms and n < GATE_CALLS):
-            self.fail(f"{name}: rolled back on {bad} of {n}, limit {proof['limit']:.0%}")
+        # Where the limit is not separable more is asked of the evidence, and the gate stays.
+        limit = f["limit"]
+        if bad < GATE_BAD or bad <= limit * n or (span_ms and n < GATE_CALLS):
+            self.fail(f"{name}: rolled back on {bad} of {n}, limit {limit:.0%}")
         key = (before.environment, before.prompt, f["version"])
         # The edge of a long window is kept to the minute, that of a day to the quarter of an hour.
         edge_ms = next((grain for top, grain in EDGES_MS if span_ms > top), 0)
