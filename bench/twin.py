@@ -394,7 +394,8 @@ class Day:
             held |= enough
             over |= passed
         still = self._within(WINDOW_S, at)[1] > 0
-        for span_s in (*(ms // SECOND_MS for ms in LONG_GATE_MS), 0):
+        longer = (ms // SECOND_MS for ms in LONG_GATE_MS)
+        for span_s in (*(s for s in longer if s > WINDOW_S), 0):
             n, bad = self._within(span_s, at) if span_s else (self.n[at], self.bad[at])
             enough = ~held & ((n >= GATE_REQUESTS) | (span_s == 0))
             passed = enough & still & (bad >= GATE_BAD) & (bad > limit * n)

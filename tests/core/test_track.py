@@ -261,6 +261,15 @@ def test_what_is_over_is_no_breach_of_a_version_that_is_hardly_called():
     assert (sign.over, sign.bad, sign.n) == (True, 16, 32)
 
 
+def test_a_short_window_that_is_too_empty_gives_way_to_the_next_longer_one():
+    """What a minute cannot say five minutes do, before an hour is asked."""
+    watch = Watch("error_rate", Comparison.ABOVE, 0.05, 0.001, MINUTE)
+    track = begun(Plan((watch,), RULE, RANGES))
+    fold(track, [Tick(0, calls(50, 25)), Tick(10 * 60, calls(19)), Tick(2 * 60, calls(10, 1))])
+    (sign,) = shown(track).rates[watch.key]
+    assert (sign.over, sign.n, sign.bad, sign.window_ms) == (False, 30, 1, 5 * MINUTE)
+
+
 @pytest.mark.parametrize("window_ms", [15 * SECOND, MINUTE])
 def test_a_window_that_the_policy_asks_for_is_taken_at_its_word(window_ms):
     """A trigger over a short window is passed by more than its limit, surprising or not."""

@@ -35,7 +35,8 @@ from knowngood.core.window import EMPTY, Window, from_row, merge, to_row
 
 FORMAT = 1  # of what `save` gives
 GATE_MS = (15_000, 60_000)  # besides the trigger's own window
-LONG_GATE_MS = (3_600_000, 86_400_000)  # for what is called too rarely for its own window
+# For what is called too rarely for its own window.
+LONG_GATE_MS = (300_000, 3_600_000, 86_400_000)
 GATE_REQUESTS = 20  # a rate of fewer is judged over a longer window, at last over all there is
 GATE_BAD = 3
 # How likely a rate at the limit may show what a short window shows. A version at 3 % passes 5 % in
