@@ -149,7 +149,7 @@ def test_limits_in_the_text_are_those_in_force():
 def test_the_windows_and_the_ladder_in_the_text_are_those_in_force():
     """The gate's windows, the p99's ranks, the plain rule's count, the watchdog's limit."""
     assert ((*GATE_MS, POLICY.window_ms), LONG_GATE_MS) == (
-        (15_000, MINUTE_MS, 5 * MINUTE_MS), (3_600_000, 24 * 3_600_000)
+        (15_000, MINUTE_MS, 5 * MINUTE_MS), (5 * MINUTE_MS, 3_600_000, 24 * 3_600_000)
     )  # fmt: skip
     assert upper_rank(459, 0.99) and not upper_rank(458, 0.99) and MIN_LATENCIES == 459
     assert LADDER_FROM == 0.5 and REAL_MOVE_SIGMAS == 4

@@ -87,7 +87,6 @@ def test_flush_that_reaches_two_intakes_counts_once():
     story.run()
 
 
-@not_yet("a server that begins anew knows only the newest life of each process")
 def test_flush_of_an_earlier_life_after_a_restart_counts_once():
     """The network repeats an old flush after both the process and its server began again."""
     story = Scenario(versions=(OLD,))

@@ -348,6 +348,7 @@ class ClientSeen:
     generation: int
     seen_ms: int
     closed: bool = False  # it said goodbye: its silence is expected
+    ended: tuple[str, ...] = ()  # the boots of its earlier lives, oldest first
 
 
 @dataclass(frozen=True, slots=True)

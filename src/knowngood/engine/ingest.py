@@ -47,7 +47,6 @@ class Ingest:
         self._lock = threading.Lock()
         self._pending: dict[tuple[VersionKey, int], list[Window]] = {}
         self._heard: dict[str, ClientSeen] = {}
-        self._ended: dict[str, tuple[str, ...]] = {}  # each client's boots before its last one
         self._unsaved: set[str] = set()
         self._late: dict[tuple[str, str], tuple[int, int]] = {}
         self._writing: dict[tuple[str, str], tuple[int, int]] = {}  # late scores on their way
@@ -81,11 +80,12 @@ class Ingest:
                 if late and written != self._written_count:
                     continue  # what was being written may be in the store by now
                 accepted = 0
-                if self._is_repeat(batch, self._heard.get(batch.client_id, last)):
+                before_it = self._heard.get(batch.client_id, last)
+                if self._is_repeat(batch, before_it):
                     _count(ignored, "duplicate or out of order")
                     self._hear_again(batch, now_ms)
                 else:
-                    self._hear(batch, now_ms)
+                    self._hear(batch, before_it, now_ms)
                     accepted = self._take_rows(batch, known, ignored, now_ms)
                     accepted += self._take_late(late, before, ignored, now_ms)
                 self._count_all(batch, ignored, accepted)
@@ -172,19 +172,18 @@ class Ingest:
         """Seen before, or older than what was seen: an earlier life of the process as well."""
         if last is None or last.boot == batch.boot:
             return last is not None and batch.seq <= last.seq
-        return batch.boot in self._ended.get(batch.client_id, ())
+        return batch.boot in last.ended
 
-    def _hear(self, batch: wire.Batch, now_ms: int) -> None:
+    def _hear(self, batch: wire.Batch, before: ClientSeen | None, now_ms: int) -> None:
         # Put in anew each time, so that the first one is always who was silent for longest.
-        before = self._heard.pop(batch.client_id, None)
-        if before is None and len(self._heard) >= MAX_CLIENTS:
+        kept = self._heard.pop(batch.client_id, None)
+        if kept is None and len(self._heard) >= MAX_CLIENTS:
             oldest = next(iter(self._heard))
             del self._heard[oldest]
-            self._ended.pop(oldest, None)
             self._unsaved.discard(oldest)
+        ended = before.ended if before else ()
         if before is not None and before.boot != batch.boot:
-            ended = (*self._ended.get(batch.client_id, ()), before.boot)
-            self._ended[batch.client_id] = ended[-BOOTS_KEPT:]
+            ended = (*ended, before.boot)[-BOOTS_KEPT:]
         self._heard[batch.client_id] = ClientSeen(
             id=batch.client_id,
             environment=batch.environment,
@@ -193,6 +192,7 @@ class Ingest:
             generation=batch.generation,
             seen_ms=now_ms,
             closed=batch.closing,
+            ended=ended,
         )
         self._unsaved.add(batch.client_id)
 

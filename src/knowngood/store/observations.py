@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Table, delete, func, select, tuple_
+from sqlalchemy import ColumnElement, Connection, Row, Table, delete, func, select, tuple_
 
 from knowngood.core.model import ClientSeen
 from knowngood.core.rollup import (
@@ -65,7 +65,10 @@ class SqlSeries:
             # A late message of the same process must not undo a later one.
             where=(clients.c.boot != new.excluded.boot) | (clients.c.seq <= new.excluded.seq),
         )
-        rows = [{name: getattr(client, name) for name in names} for client in heard]
+        rows = [
+            {**{name: getattr(client, name) for name in names}, "ended": json.dumps(client.ended)}
+            for client in heard
+        ]
         connection.execute(statement, rows)
 
     def _score(
@@ -203,7 +206,7 @@ class SqlClients:
             clients.c.environment == environment, clients.c.seen_ms >= since_ms
         )
         with self._db.reading() as connection:
-            found = [ClientSeen(**row._mapping) for row in connection.execute(query)]
+            found = [_client(row) for row in connection.execute(query)]
         return sorted(found, key=lambda client: client.id)
 
     def client(self, client_id: str) -> ClientSeen | None:
@@ -211,4 +214,8 @@ class SqlClients:
         query = select(clients).where(clients.c.id == client_id)
         with self._db.reading() as connection:
             row = connection.execute(query).one_or_none()
-        return ClientSeen(**row._mapping) if row else None
+        return _client(row) if row else None
+
+
+def _client(row: Row[Any]) -> ClientSeen:
+    return ClientSeen(**{**row._mapping, "ended": tuple(json.loads(row.ended))})

@@ -126,6 +126,7 @@ clients = Table(
     Column("generation", BigInteger, nullable=False),
     Column("seen_ms", BigInteger, nullable=False),
     Column("closed", Boolean, nullable=False),
+    Column("ended", Text, nullable=False, server_default="[]"),  # JSON list
     Index("clients_seen", "environment", "seen_ms"),
 )
 
@@ -167,4 +168,4 @@ class Schema:
 
 
 CONTROL_SCHEMA = Schema("control", CONTROL, "0001")
-OBSERVATIONS_SCHEMA = Schema("observations", OBSERVATIONS, "0002")
+OBSERVATIONS_SCHEMA = Schema("observations", OBSERVATIONS, "0003")
