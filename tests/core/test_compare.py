@@ -17,12 +17,15 @@ from knowngood.core.compare import (
     Difference,
     Sample,
     absolute_difference,
+    anytime_factor,
     chi2_tail,
     interval,
     lower_bound,
     needed_for_means,
     needed_for_non_inferior_rate,
     needed_for_rates,
+    one_look_interval,
+    one_look_p_above,
     p_above,
     p_below,
     p_differs,
@@ -426,6 +429,23 @@ def test_factors_are_the_squared_widths():
     one = (upper_bound(unit, 1_000) + power) / (upper_z(0.05) + power)
     assert two**2 == pytest.approx(ANYTIME_TWO_SIDED_FACTOR, abs=0.005)
     assert one**2 == pytest.approx(ANYTIME_ONE_SIDED_FACTOR, abs=0.005)
+
+
+def test_factors_of_other_levels_are_the_same_formula():
+    """At 5 % and 80 % they are the constants; more power costs relatively less."""
+    assert anytime_factor(sides=2) == pytest.approx(ANYTIME_TWO_SIDED_FACTOR, abs=0.005)
+    assert anytime_factor(sides=1) == pytest.approx(ANYTIME_ONE_SIDED_FACTOR, abs=0.005)
+    assert 1 < anytime_factor(power=0.95) < anytime_factor(power=0.8)
+
+
+@given(differences, st.floats(-20, 20), st.floats(0.001, 0.4))
+def test_one_look_is_the_normal_test(found, null, tail):
+    """scipy's normal tail, and its quantiles around the estimate."""
+    z = (found.point - null) / found.se
+    assert one_look_p_above(found, null) == pytest.approx(stats.norm.sf(z), rel=1e-9, abs=1e-300)
+    assert one_look_interval(found, tail) == pytest.approx(
+        stats.norm.interval(1 - 2 * tail, found.point, found.se)
+    )
 
 
 @given(st.floats(0.01, 0.99), st.floats(0.01, 0.5), st.floats(0.001, 0.2), st.floats(0.5, 0.99))

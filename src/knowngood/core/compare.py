@@ -1,8 +1,9 @@
 """Comparing two arms: is the traffic split as meant, do the means differ, how many does it take.
 
-Numbers in, numbers out. Every test but the nightly chi-squared report is anytime-valid: it may be
-looked at after each observation, and still cries wolf with probability alpha at most over all the
-looks together. The e-processes of the detectors are in core/stats.py.
+Numbers in, numbers out. Every test but the nightly chi-squared report and those named `one_look` is
+anytime-valid: it may be looked at after each observation, and still cries wolf with probability
+alpha at most over all the looks together. The e-processes of the detectors are in core/stats.py,
+the exact comparison of rare things in core/rare.py.
 """
 
 import math
@@ -268,6 +269,23 @@ def p_below(found: Difference, tuning_n: float, alpha: float = 0.05, null: float
     return p_above(replace(found, point=-found.point), tuning_n, alpha, -null)
 
 
+def one_look_p_above(found: Difference, null: float = 0.0) -> float:
+    """The p-value of "the true difference is `null` or less" for one look, chosen beforehand.
+
+    The normal test. Looked at again and again it cries wolf; `p_above` does not.
+    """
+    return math.erfc((found.point - null) / found.se / math.sqrt(2)) / 2
+
+
+def one_look_interval(found: Difference, tail: float) -> tuple[float, float]:
+    """(low, high) by the normal distribution, for one look: each is wrong with P = `tail`.
+
+    Raises ValueError for a tail outside (0, 1).
+    """
+    half = upper_z(tail) * found.se
+    return found.point - half, found.point + half
+
+
 def _mixing(n: int, tuning_n: float, alpha: float) -> float:
     """n rho^2, with the rho that makes the two-sided sequence tightest at `tuning_n`."""
     if not (0 < alpha < 1 and 0 < tuning_n < math.inf):
@@ -324,6 +342,19 @@ def needed_for_non_inferior_rate(
     if not 0 < rate < 1 or not margin > 0:
         raise ValueError(f"no sample size for a margin of {margin} on a rate of {rate}")
     return needed_for_means(rate * (1 - rate), margin, alpha, power, sides=1)
+
+
+def anytime_factor(alpha: float = 0.05, power: float = 0.8, sides: Sides = 2) -> float:
+    """What looking at any time costs: so many times the observations of one look.
+
+    For a sequence tuned to its last look; ((width + z_power) / (z_alpha + z_power))^2, of which
+    ANYTIME_TWO_SIDED_FACTOR and ANYTIME_ONE_SIDED_FACTOR are the values at 5 % and 80 %. Raises
+    ValueError for an argument out of range.
+    """
+    z_alpha, z_power = _reach(alpha, power, sides)
+    unit = Difference(0.0, 1.0, 1)
+    width = interval(unit, 1, alpha)[1] if sides == 2 else upper_bound(unit, 1, alpha)
+    return ((width + z_power) / (z_alpha + z_power)) ** 2
 
 
 def _reach(alpha: float, power: float, sides: Sides) -> tuple[float, float]:

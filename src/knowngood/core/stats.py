@@ -60,7 +60,7 @@ def start(count: int, weight: float = WEIGHT_AT_START) -> LogWeights:
 
 
 def observe(
-    weights: LogWeights, factors: Factors, bad: int, good: int, cap: float = math.inf
+    weights: LogWeights, factors: Factors, bad: float, good: float, cap: float = math.inf
 ) -> LogWeights:
     """The weights after one tick with so many bad and good outcomes.
 
@@ -169,15 +169,20 @@ def safe_calls(bad: int, limit: float) -> int:
     return bisect_left(range(most), True, lo=bad, key=lambda n: is_safe(bad, n, limit))
 
 
-def bet(weights: LogWeights, losses: Mapping[float, int], expected: float) -> LogWeights:
+def bet(
+    weights: LogWeights,
+    losses: Mapping[float, float],
+    expected: float,
+    shares: Sequence[float] = BETS,
+) -> LogWeights:
     """The weights after labels with these losses (0 best, 1 worst; loss -> how many).
 
     Against H0: the mean loss is at most `expected`, strictly between 0 and 1. Each alternative
-    stakes a share of its weight on every label: factor 1 + f (loss / expected - 1).
+    stakes one of the `shares` of its weight on every label: factor 1 + f (loss / expected - 1).
     """
     return tuple(
         weight + sum(n * math.log1p(f * (loss / expected - 1)) for loss, n in losses.items())
-        for weight, f in zip(weights, BETS, strict=True)
+        for weight, f in zip(weights, shares, strict=True)
     )
 
 
