@@ -18,6 +18,7 @@ from functools import cache
 import numpy as np
 from scipy import stats  # type: ignore[import-untyped]  # it ships no types
 
+from bench import experiment
 from bench.common import machine
 from bench.laboratory import PEER_S, TARGET_S, decided_s, false_alarms, rules
 from bench.twin import (
@@ -289,6 +290,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         false_alarm_table(runner(days, pool), days)
         outage_table(runner(fewer, pool), fewer)
         delay_tables(runner(fewer, pool), fewer)
+        for each in experiment.tables(pool):
+            table(*each)
     laboratory_table(fewer)
     print("\nnever: not within six hours. false before: most of the healthy days were rolled back.")
     print(f"The run took {(time.monotonic() - began) / 60:.0f} minutes.")

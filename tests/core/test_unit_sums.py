@@ -25,7 +25,8 @@ def test_more_of_the_same_keeps_the_mean(some, factor):
     seen = sums_of(some)
     more = seen.times(factor)
     assert more.unit_count == round(factor * seen.unit_count)
-    assert more.total / factor == pytest.approx(seen.total)
+    assert more.mean == pytest.approx(seen.mean)
+    assert NO_UNITS.times(factor) == NO_UNITS
 
 
 def test_a_busy_unit_counts_once():

@@ -41,8 +41,10 @@ class UnitSums:
         return Sample(n, self.mean, max(0.0, spread))
 
     def times(self, factor: float) -> "UnitSums":
-        """The same, `factor` times as often."""
-        return UnitSums(round(self.unit_count * factor), self.total * factor, self.squares * factor)
+        """The same proportions in `factor` times as many units, to the nearest whole unit."""
+        n = round(self.unit_count * factor)
+        exact = n / self.unit_count if self.unit_count else 0.0
+        return UnitSums(n, self.total * exact, self.squares * exact)
 
 
 NO_UNITS = UnitSums()

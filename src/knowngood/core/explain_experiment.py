@@ -1,0 +1,121 @@
+"""The A/B gate in words, for all who show it: a part of explain.py."""
+
+from collections.abc import Iterable
+
+from knowngood.core.experiment import SAMPLE_RATIO_ALPHA, Experiment, ExperimentState, Reason
+from knowngood.core.experiment_metric import AMOUNTS, LATENCY, SLOW_LIMIT, MetricResult
+from knowngood.core.explain import duration, metric_words, percent
+from knowngood.core.model import Wait
+from knowngood.core.unit_sums import ERRORS
+
+STATES = {
+    ExperimentState.PASS: "Passed",
+    ExperimentState.FAIL: "Failed",
+    ExperimentState.CONTINUE: "Goes on",
+    ExperimentState.INVALID: "Not comparable",
+    ExperimentState.INSUFFICIENT: "Not shown",
+}
+
+
+def experiment_words(found: Experiment) -> str:
+    """The gate's answer and why, in one sentence."""
+    reasons = "; ".join(reason_words(reason, found) for reason in found.reasons)
+    return f"{STATES[found.state]}: {reasons}."
+
+
+def reason_words(reason: Reason, found: Experiment) -> str:
+    """One reason: `quality is not worse by 2.0% or more`."""
+    name = metric_words(reason.metric) if reason.metric else ""
+    result = next((each for each in found.metrics if each.metric == reason.metric), None)
+    margin = _margin(result) if result else ""
+    match reason.kind:
+        case "sample_ratio":
+            return (
+                f"units are not split as intended (p = {found.sample_ratio_p:.1g} < "
+                f"{SAMPLE_RATIO_ALPHA:g}), so whatever split them may be the difference"
+            )
+        case "labels":
+            return f"labels for {name} are missing more in one arm than in the other"
+        case "harm" if reason.metric == ERRORS:
+            return f"{name} rose by more than {margin}, or more than doubled"
+        case "harm":
+            return f"{name} is worse by more than {margin}"
+        case "worse":
+            return f"{name} is worse, and had to be better"
+        case "kept":
+            return f"{name}: not worse by {margin} or more"
+        case "better":
+            return f"{name}: better"
+        case "max_units":
+            return f"{found.units_count:,} units per arm are as many as were planned"
+        case "open":
+            asked = f"not worse by {margin}" if margin else "better"
+            return f"not yet shown that {name}: {asked}"
+        case "one_look":
+            return "there is one look only, at the number of units that was named beforehand"
+        case _:
+            return reason.kind
+
+
+def gate_wait_words(wait: Wait) -> str:
+    """What the gate waits on: `about 1,766 more units for quality (1,000 so far)`."""
+    name = metric_words(wait.detail) if wait.detail else ""
+    have, need = round(wait.have or 0), round(wait.need or 0)
+    eta = "" if wait.eta_ms is None else f", {duration(wait.eta_ms)} at this traffic"
+    match wait.kind:
+        case "one_look":
+            return f"the one look, at n = {need:,} units per arm; {have:,} so far"
+        case "units":
+            return f"{need - have:,} more units in the smaller arm ({have:,} of {need:,})"
+        case "full_day":
+            return f"{duration(wait.need or 0)} in all, {duration(wait.eta_ms or 0)} to go"
+        case "no_values":
+            return f"any value of {name}: nobody reported one in both arms"
+        case "metric_units":
+            return f"about {need - have:,} more units per arm for {name} ({have:,} so far{eta})"
+        case "not_foreseeable":
+            return f"{name}: as it looks so far, more units would not show it ({have:,} so far)"
+        case _:
+            return wait.detail or wait.kind
+
+
+def result_words(result: MetricResult) -> str:
+    """One metric in numbers: `quality -0.4% (-1.9% to +1.1%), margin 2.0%: p = 0.004`."""
+    name, units = metric_words(result.metric), f"{result.control_units:,} and "
+    units += f"{result.candidate_units:,} units"
+    if result.estimate is None or result.low is None or result.high is None:
+        return f"{name}: too few to compare ({units})"
+    asked = f"margin {_margin(result)}" if result.margin is not None else "to be better"
+    verdict = "shown" if result.shown else "harm" if result.harmed else "open"
+    if result.metric == LATENCY and result.margin is not None:
+        return (
+            f"{name}: {percent(result.estimate)} ({percent(result.low)} to "
+            f"{percent(result.high)}) slower than the old p99 + {_margin(result)}, limit "
+            f"{percent(SLOW_LIMIT)}: {verdict}, p = {result.p:.2g} ({units})"
+        )
+    span = [_signed(result.metric, each) for each in (result.estimate, result.low, result.high)]
+    return (
+        f"{name} {span[0]} ({span[1]} to {span[2]}), {asked}: {verdict}, "
+        f"p = {result.p:.2g} ({units})"
+    )
+
+
+def experiment_lines(found: Experiment) -> Iterable[str]:
+    """The answer, each metric, and what is waited on: a line each."""
+    yield experiment_words(found)
+    yield from map(result_words, found.metrics)
+    yield from (f"waiting on {gate_wait_words(wait)}" for wait in found.waits)
+
+
+def _margin(result: MetricResult) -> str:
+    if result.margin is None:
+        return ""
+    if result.metric == ERRORS:
+        return f"{100 * result.margin:g} percentage points"
+    return percent(result.margin)
+
+
+def _signed(metric: str, value: float) -> str:
+    unit = " pp" if metric in (ERRORS, LATENCY) else "%"
+    digits = 1 if metric in AMOUNTS else 2
+    return f"{100 * value:+.{digits}f}{unit}"
