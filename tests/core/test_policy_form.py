@@ -94,6 +94,23 @@ OVERRIDES = st.fixed_dictionaries(
         "alerts": st.dictionaries(st.sampled_from(["first_hour", "settled"]), st.none()),
         "verify": st.fixed_dictionaries({}, optional={"deadline": DURATIONS, "goal": DURATIONS}),
         "window": DURATIONS,
+        "ab": st.one_of(
+            st.none(),
+            st.just(False),
+            st.fixed_dictionaries(
+                {},
+                optional={
+                    "primary": st.sampled_from(["quality", "score.stars", "error_rate"]),
+                    "mode": st.sampled_from(["superiority", "non_inferiority"]),
+                    "guardrails": st.dictionaries(
+                        st.sampled_from(["quality", "score.stars", "latency_p99"]),
+                        st.sampled_from(["1%", 0.02, None, False]),
+                    ),
+                    "min_units": st.integers(1, 300),
+                    "max_units": st.integers(100, 400),
+                },
+            ),
+        ),
     },
 )
 FILES = st.fixed_dictionaries(

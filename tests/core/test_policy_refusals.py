@@ -63,7 +63,7 @@ def test_refused_conditions(when, words, advice):
 TOP = ["policy", "defaults", "scores", "counters", "people", "related", "prompts"]
 SECTIONS = [
     "window", "baseline", "triggers", "alerts", "verify", "soak", "canary", "gradual", "bake",
-    "flap", "keep",
+    "flap", "keep", "ab",
 ]  # fmt: skip
 TRIGGER_KEYS = [
     "when", "severity", "action", "who", "limit", "window", "method", "kinds", "for", "then",

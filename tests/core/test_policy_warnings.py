@@ -103,6 +103,7 @@ LOOSE = {"first_hour": {"when": ["error_rate > 3%"]}}
             "looser for a new version",
         ),
         (defaults(soak={"for": "48h"}), "soak", "this version does not act on it yet"),
+        (defaults(ab={}), "ab", "this version does not act on it yet"),
         ({"prompts": {"a": {"canary": {"hold": "5m"}}}}, "canary", "does not act on it yet"),
     ],
 )

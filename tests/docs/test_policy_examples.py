@@ -10,9 +10,9 @@ from knowngood.core.measure import MIN_LATENCIES
 from knowngood.core.model import Response, Severity
 from knowngood.core.policy import PolicyFile, parse
 from knowngood.core.policy_condition import METRICS
+from knowngood.core.policy_parse import AB, PROMPT, TRIGGER
 from knowngood.core.policy_parse import FILE as FILE_KEYS
-from knowngood.core.policy_parse import PROMPT, TRIGGER
-from knowngood.core.rules import PromptPolicy, Trigger
+from knowngood.core.rules import Aim, ExperimentRule, Margin, PromptPolicy, Trigger
 from knowngood.core.stats import WEIGHT_PER_DAY
 from knowngood.core.watch import ALPHAS, MIN_LABELS, SCORE_ALPHAS
 
@@ -30,8 +30,8 @@ def trigger(policy: PromptPolicy, name: str) -> Trigger:
 
 
 def test_there_are_examples():
-    """The page shows the triggers, the evidence and three whole policies."""
-    assert len(EXAMPLES) == 5
+    """The page shows the triggers, the evidence and four whole policies."""
+    assert len(EXAMPLES) == 6
 
 
 @pytest.mark.parametrize("text", EXAMPLES)
@@ -91,7 +91,27 @@ def test_watching_changes_nothing():
     assert dry == ["error_critical"]
 
 
+def test_a_comparison_is_what_the_page_says():
+    """The fourth example does what its sentence says; the table's defaults are in force."""
+    rule = example(5).for_prompt("any").ab
+    assert rule == ExperimentRule(
+        aim=Aim.SUPERIORITY, guardrails=(Margin("error_rate", 0.005), Margin("quality", 0.02))
+    )
+    assert example(5).for_prompt("internal-wiki").ab is None
+    said = dict(re.findall(r"^\| `(\w+)`(?:, `\w+`)? \| .* \| (.+) \|$", TEXT, re.MULTILINE))
+    assert (said["primary"], said["mode"], said["method"]) == (
+        "`quality`",
+        "`non_inferiority`",
+        "`anytime`",
+    )
+    assert (said["min_units"], said["min_time"]) == ("200, 20000", "24h")
+    margins = dict(re.findall(r"`(\w+): ([\d.]+)%`", said["guardrails"]))
+    assert {each.metric: 100 * each.margin for each in ExperimentRule().guardrails} == {
+        metric: pytest.approx(float(margin)) for metric, margin in margins.items()
+    }
+
+
 def test_the_page_names_every_key_and_metric():
     """What can be written is on the page."""
-    known = [*FILE_KEYS, *PROMPT, *TRIGGER, *METRICS]
+    known = [*FILE_KEYS, *PROMPT, *TRIGGER, *METRICS, *AB]
     assert not [name for name in known if not re.search(rf"\b{re.escape(name)}\b", TEXT)]

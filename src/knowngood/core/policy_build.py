@@ -9,6 +9,7 @@ from functools import lru_cache
 from typing import Any
 
 from knowngood.core.model import Comparison, Method, Response, ScoreRange, Severity
+from knowngood.core.policy_ab import build_ab, check_ab, merge_ab, without_false
 from knowngood.core.policy_condition import parse_condition
 from knowngood.core.policy_parse import (
     NAMED_SECTIONS,
@@ -107,7 +108,9 @@ def plain(value: Any) -> Any:
 def merge_file(defaults: Data, file: Data) -> dict[str, Any]:
     """The whole file over the whole default file; prompts stay what they override."""
     merged = {**defaults, **file}
-    merged["defaults"] = merge_sections(defaults["defaults"], file.get("defaults", {}))
+    sections = merge_sections(defaults["defaults"], file.get("defaults", {}))
+    # No gate is what holds anyway, so it says nothing: such a file is the same policy.
+    merged["defaults"] = {k: v for k, v in sections.items() if k != "ab" or v is not None}
     merged["scores"] = _merge_named(defaults["scores"], file.get("scores", {}), _over)
     merged["counters"] = sorted(set(merged["counters"]))
     prompts = merged["prompts"]
@@ -124,6 +127,8 @@ def merge_sections(base: Data, over: Data) -> dict[str, Any]:
             merged[key] = _merge_named(base.get(key, {}), value, merge_trigger)
         elif key == "alerts":
             merged[key] = _merge_named(base.get(key, {}), value, _over)
+        elif key == "ab":
+            merged[key] = merge_ab(base.get(key), value)
         elif isinstance(value, Mapping):
             merged[key] = {**base.get(key, {}), **value}
         else:
@@ -190,6 +195,8 @@ def _without_false(entry: Data) -> dict[str, Any]:
     return {
         key: {name: None if is_removal(item) else item for name, item in value.items()}
         if key in NAMED_SECTIONS
+        else without_false(value)
+        if key == "ab"
         else value
         for key, value in entry.items()
     }
@@ -255,6 +262,7 @@ def check_resolved(reader: Reader, path: str, merged: Data) -> None:
     for name, alert in merged["alerts"].items():
         if alert is not None and "when" not in alert:
             reader.wrong(below(path, f"alerts.{name}.when"), "the conditions are missing")
+    check_ab(reader, below(path, "ab"), merged.get("ab"))
     for section, less, more in (
         ("verify", "goal", "deadline"),
         ("canary", "hold", "wait_at_most"),
@@ -382,6 +390,7 @@ def build(
         keep_hot_count=merged["keep"]["hot"],
         auto_rollback_stale=merged.get("auto_rollback_stale", False),
         authors=tuple(merged.get("authors", ())),
+        ab=build_ab(merged.get("ab")),
         revision=revision,
     )
 

@@ -9,10 +9,11 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
+from knowngood.core.compare import MIN_PER_ARM
 from knowngood.core.errors import BadPolicy, KnowngoodError
 from knowngood.core.model import Method, Response, ScoreRange, Severity
 from knowngood.core.policy_condition import did_you_mean, parse_condition
-from knowngood.core.rules import Condition
+from knowngood.core.rules import Aim, Condition, Looks
 from knowngood.core.units import (
     UNITS_MS,
     duration_ms,
@@ -29,11 +30,13 @@ PROBLEMS_SHOWN_MAX = 20
 ALPHA_MAX = 0.5  # a coin's toss
 WINDOW_MIN_MS = 5 * UNITS_MS["s"]  # the slowest evaluation: a shorter window would have gaps
 WINDOW_MAX_MS = 24 * UNITS_MS["h"]  # the longest window of the detectors' gate
+MARGIN_MAX = 10  # ten times worse: a larger number is a percent sign forgotten
 
 NAMED_SECTIONS = ("triggers", "alerts")
 DIRECTIONS = ("higher", "lower")
 BASELINE_SOURCES = ("control", "previous_good")
 TIMEOUTS = ("escalate", "rollback")
+COMPARABLE = ("error_rate", "latency_p99", "tokens_per_call", "cost_per_call")
 THEN = (Response.ROLLBACK.value, Response.ASK.value, Response.ALERT.value)
 ROLES = ("on-call", "product-owner", "author")
 
@@ -290,6 +293,44 @@ def _healthy(reader: Reader, path: str, value: Any) -> None:
 EVIDENCE: dict[str, Check] = {"alpha": _level, "q0": _healthy}
 
 
+def comparable_metrics(scores: Mapping[str, ScoreRange]) -> list[str]:
+    """What two arms can be compared by, given the declared scores."""
+    named = (name if name == "quality" else f"score.{name}" for name in sorted(scores))
+    return [*COMPARABLE, *named]
+
+
+def comparable(reader: Reader, path: str, value: Any) -> None:
+    """A metric that two arms can be compared by."""
+    one_of("metric of a comparison", comparable_metrics(reader.scores))(reader, path, value)
+
+
+def margin_share(value: Any) -> float:
+    """How much worse is still borne, such as `0.5%` or 0.02. Raises KnowngoodError."""
+    share = exact_fraction(value)
+    if not 0 < share <= MARGIN_MAX:
+        raise BadPolicy(f"{shown(value)} is not between 0% and {MARGIN_MAX * 100}%")
+    return float(share)
+
+
+def guardrails(reader: Reader, path: str, value: Any) -> None:
+    """A margin for each metric; null or false takes one out."""
+    known = comparable_metrics(reader.scores)
+    if not isinstance(value, Mapping):
+        reader.wrong(path, f"{shown(value)} is not a mapping of metrics to margins", known)
+        return
+    for metric, margin in value.items():
+        if metric not in known:
+            reader.unknown(below(path, metric), "metric of a comparison", metric, known)
+        elif not is_removal(margin):
+            reader.attempt(below(path, metric), margin_share, margin)
+
+
+def comparison(reader: Reader, path: str, value: Any) -> None:
+    """The A/B gate; null or false: none is asked for."""
+    if not is_removal(value):
+        fields(reader, path, value, AB)
+
+
 def stages(rising: bool) -> Check:
     """The check of a ladder: shares that rise to 100 %, or fall to 0 %, without repeats."""
 
@@ -379,6 +420,16 @@ TRIGGER: dict[str, Check] = {
     "min_labels": count(1),
     "dry_run": flag,
 }
+AB: dict[str, Check] = {
+    "primary": comparable,
+    "mode": one_of("mode", [aim.value for aim in Aim]),
+    "method": one_of("method", [looks.value for looks in Looks]),
+    "alpha": _level,
+    "guardrails": guardrails,
+    "min_units": count(1),
+    "max_units": count(MIN_PER_ARM),
+    "min_time": duration,
+}
 SECTIONS: dict[str, Check] = {
     "window": window,
     "baseline": section(
@@ -398,6 +449,7 @@ SECTIONS: dict[str, Check] = {
     "bake": section({"for": duration, "holdback": holdback}),
     "flap": section({"cooldown": duration, "per_prompt_hour": count(1), "fleet_hour": count(1)}),
     "keep": section({"hot": count(1), "archive": duration}),
+    "ab": comparison,
 }
 PROMPT: dict[str, Check] = {**SECTIONS, "auto_rollback_stale": flag, "authors": listed(text)}
 PERSON: dict[str, Check] = {

@@ -15,7 +15,7 @@ EVIDENCE_NONE_RISK = (
     " fault within 24 hours with a probability of 0.35 to 1.00"
 )
 VERIFY_DEADLINE_MAX_MS = 300_000  # a verified recovery takes five minutes at the latest
-KEPT_FOR_LATER = ("soak", "canary", "gradual")
+KEPT_FOR_LATER = ("soak", "canary", "gradual", "ab")
 
 
 def warnings(policy_file: PolicyFile) -> list[str]:
@@ -134,8 +134,9 @@ def _of_this_version(file: PolicyFile) -> Iterator[str]:
             "back with `knowngood rollback`), and for, then, limit and on_timeout do not act yet"
         )
     for section in KEPT_FOR_LATER:
-        default = DEFAULT_POLICY["defaults"][section]
-        if file.data["defaults"][section] != default or any(section in e for e in prompts.values()):
+        default = DEFAULT_POLICY["defaults"].get(section)
+        mine = file.data["defaults"].get(section)
+        if mine != default or any(section in e for e in prompts.values()):
             yield f"{section}: it is checked and kept, and this version does not act on it yet"
 
 

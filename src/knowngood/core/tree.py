@@ -6,7 +6,15 @@ from dataclasses import dataclass
 
 from knowngood.core.explain import amount, duration, metric_words
 from knowngood.core.model import Comparison, Method, Response, Severity
-from knowngood.core.rules import AlertRule, Condition, PromptPolicy, Trigger
+from knowngood.core.rules import (
+    Aim,
+    AlertRule,
+    Condition,
+    ExperimentRule,
+    Looks,
+    PromptPolicy,
+    Trigger,
+)
 
 Words = Callable[[Condition], str]
 
@@ -19,7 +27,7 @@ class TreeNode:
     `/held`, `/stale`, `/unconfirmed`, `/no_target`, `/confirmed`, `/approved`, `/declined`,
     `/unanswered`, `/persists`, `/then`, `/resolves`; `monitor`, `alert/<name>`; `rollback` and
     below it `/confirm`, `/choose`, `/switch`, `/verify`, `/verify/<outcome>`, `/record`; `brakes`,
-    `brake/<kind>`.
+    `brake/<kind>`; `ab` and below it `/<metric>`, if the policy asks for a comparison.
     """
 
     key: str
@@ -64,6 +72,7 @@ def tree(policy: PromptPolicy, say: Words = condition_words) -> TreeNode:
             ),
             _rollback(policy),
             _brakes(policy),
+            *_comparison(policy.ab),
         ),
     )
 
@@ -234,6 +243,26 @@ def _brakes(policy: PromptPolicy) -> TreeNode:
         "brakes",
         "BRAKES: these hold an automatic rollback, never a person's",
         tuple(TreeNode(f"brake/{kind}", label) for kind, label in brakes),
+    )
+
+
+def _comparison(rule: ExperimentRule | None) -> Iterable[TreeNode]:
+    """What a candidate has to show beside its control before it is promoted."""
+    if rule is None:
+        return
+    once = rule.looks is Looks.FIXED
+    looks = f"one look, at {rule.max_units_count:,}" if once else f"to {rule.max_units_count:,}"
+    metrics = {each.metric: f"not worse by {_percent(each.margin)}" for each in rule.guardrails}
+    if rule.aim is Aim.SUPERIORITY:
+        kept = metrics.get(rule.primary)
+        metrics[rule.primary] = "better" if kept is None else f"better, and {kept}"
+    yield TreeNode(
+        "ab",
+        f"A/B GATE before a promotion: {looks} units an arm, {duration(rule.min_time_ms)} at least",
+        tuple(
+            TreeNode(f"ab/{metric}", f"{metric_words(metric)}: {asked}, p < {rule.alpha:g}")
+            for metric, asked in metrics.items()
+        ),
     )
 
 
