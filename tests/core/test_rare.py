@@ -16,6 +16,8 @@ from knowngood.core.rare import (
     log_rate_above,
     log_rate_below,
     log_ratio_above,
+    needed_for_below,
+    needed_for_rate_below,
     p_of,
     rate_bounds,
 )
@@ -146,6 +148,26 @@ def test_half_a_point_takes_what_the_formula_says():
     within = twin(log_below, 0.005, 0.5, paths(0.005, 0.005, 0.5, seed=12)) >= ENOUGH
     assert within[:, : 5_200 * 2 // 200].any(axis=1).mean() >= 0.72
     assert within[:, : 6_100 * 2 // 200].any(axis=1).mean() >= 0.80
+
+
+@pytest.mark.parametrize(("rate", "share"), [(0.005, 0.5), (0.0, 0.5), (0.0005, 0.5), (0.001, 0.2)])
+def test_sample_sizes_are_enough(rate, share):
+    """Simulated, four of five are through by the stated number, and not long before it."""
+    n = needed_for_below(rate, rate, share, 0.005, 0.05, 0.8)
+    assert n
+    within = twin(log_below, 0.005, share, paths(rate, rate, share, seed=13)) >= ENOUGH
+    assert within[:, : -(-n // 200)].any(axis=1).mean() >= 0.8
+    assert within[:, : int(0.7 * n / 200)].any(axis=1).mean() < 0.8
+
+
+def test_sample_size_of_one_rate():
+    """0.6 % against 1 %: simulated, four of five are through; at 1 % nothing ever is."""
+    n = needed_for_rate_below(0.006, 0.01, 0.05, 0.8)
+    assert n
+    bad = np.random.default_rng(14).binomial(n, 0.006, size=300).tolist()
+    assert np.mean([log_rate_below(each, n, 0.01) >= ENOUGH for each in bad]) >= 0.75
+    assert needed_for_rate_below(0.01, 0.01, 0.05, 0.8) is None
+    assert needed_for_below(0.02, 0.03, 0.5, 0.005, 0.05, 0.8) is None
 
 
 def test_no_failure_at_all_is_shown_too():

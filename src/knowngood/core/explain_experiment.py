@@ -1,11 +1,12 @@
-"""The A/B gate in words, for all who show it: a part of explain.py."""
+"""The A/B gate, and the plan of a ladder, in words for all who show them: a part of explain.py."""
 
 from collections.abc import Iterable
 
 from knowngood.core.experiment import SAMPLE_RATIO_ALPHA, Experiment, ExperimentState, Reason
 from knowngood.core.experiment_metric import AMOUNTS, LATENCY, SLOW_LIMIT, MetricResult
 from knowngood.core.explain import duration, metric_words, percent
-from knowngood.core.model import Wait
+from knowngood.core.model import WHOLE_BP, Wait
+from knowngood.core.plan import SAFE_LIMIT, Plan, PlanReason, StageNeed
 from knowngood.core.unit_sums import ERRORS
 
 STATES = {
@@ -119,3 +120,74 @@ def _signed(metric: str, value: float) -> str:
     unit = " pp" if metric in (ERRORS, LATENCY) else "%"
     digits = 1 if metric in AMOUNTS else 2
     return f"{100 * value:+.{digits}f}{unit}"
+
+
+# --- Plans
+
+
+def plan_lines(found: Plan) -> Iterable[str]:
+    """Each stage with what it needs, the ladder that is proposed, and why: a line each."""
+    yield from map(stage_words, found.stages)
+    if found.proposed:
+        shares = ", ".join(_share(each.share_bp) for each in found.proposed)
+        total = "never ends" if found.total_ms is None else f"about {duration(found.total_ms)}"
+        yield f"proposed: {shares} ({total})"
+    else:
+        yield "proposed: no ladder; a person has to decide"
+    yield from (f"because {plan_reason_words(reason)}" for reason in found.reasons)
+
+
+def stage_words(need: StageNeed) -> str:
+    """`1%: proof of safety 12 min, up to 28 min; A/B gate 5 d 19 h (11,625 units per arm)`."""
+    name = _share(need.share_bp)
+    if need.share_bp == WHOLE_BP:
+        return f"{name}: nothing more to prove here; the bake watches it"
+    if need.likely_ms is None or need.sure_ms is None:
+        words = f"{name}: proof of safety never"
+    else:
+        words = f"{name}: proof of safety {duration(need.likely_ms)}, up to "
+        words += duration(need.sure_ms)
+    if not need.gate:
+        return words
+    if need.gate_units_count is None:
+        return f"{words}; A/B gate never: it takes more units than the policy allows"
+    units = f"{need.gate_units_count:,} units per arm"
+    if need.gate_ms is None:
+        return f"{words}; A/B gate never: {units}, and none come"
+    return f"{words}; A/B gate {duration(need.gate_ms)} ({units})"
+
+
+def plan_reason_words(reason: PlanReason) -> str:
+    """Why the proposed ladder is as it is."""
+    share, to = _share(reason.share_bp), _share(reason.to_bp)
+    need = "for ever" if reason.need_ms is None else duration(reason.need_ms)
+    name = metric_words(reason.metric) if reason.metric else ""
+    match reason.kind:
+        case "too_slow":
+            return f"{share} may take {need} to prove safety, which is longer than wait_at_most"
+        case "raised":
+            return f"{to} instead of {share} is the smallest first stage that is proven in time"
+        case "too_little_traffic":
+            return "there is too little traffic: not even 50% would be proven safe in time"
+        case "too_close":
+            limit = percent(SAFE_LIMIT)
+            return f"errors of today are too close to {limit}: nothing proves them to be below it"
+        case "gate_at_half":
+            return f"the A/B gate is quickest at {to}: {need}"
+        case "wait_longer":
+            return f"the A/B gate needs {need} at {share}: raise canary.wait_at_most to more"
+        case "gate_never":
+            return (
+                f"the A/B gate would not be passed: {name} takes more units than max_units, "
+                "even at 50%; widen its margin or take it out"
+            )
+        case "no_units":
+            return "the A/B gate counts units, and no calls come with one"
+        case "unknown":
+            return f"{name} has no figures yet, so the plan leaves it out"
+        case _:
+            return reason.kind
+
+
+def _share(share_bp: int) -> str:
+    return f"{share_bp / 100:g}%"

@@ -21,6 +21,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from knowngood.core.compare import upper_z
 from knowngood.core.stats import (
     BETS,
     RELATIVE_RISKS,
@@ -121,6 +122,46 @@ def rate_bounds(bad: float, n: float, alpha: float) -> tuple[float, float]:
         1 - _edge(lambda away: log_rate_above(bad, n, 1 - away) >= enough, low=0.0),
         _edge(lambda limit: log_rate_below(bad, n, limit) >= enough, low=0.0),
     )
+
+
+def needed_for_below(
+    control: float, candidate: float, share: float, margin: float, alpha: float, power: float
+) -> int | None:
+    """Units of both arms after which `log_below` has shown it with P of about `power` or more.
+
+    For true rates within 0 and 1; None when it never will: the margin is too narrow for the stakes.
+    """
+    expected = (1 - share) * (1 - margin * share)
+    mine, theirs = share * candidate, (1 - share) * control
+    outcomes = ((mine, 0.0), (1 - mine - theirs, 1 - share), (theirs, 1.0))
+    return _needed(outcomes, expected, alpha, power)
+
+
+def needed_for_rate_below(rate: float, limit: float, alpha: float, power: float) -> int | None:
+    """Units after which `log_rate_below` has shown it with P of about `power`; None: never."""
+    return _needed(((rate, 0.0), (1 - rate, 1.0)), 1 - limit, alpha, power)
+
+
+def _needed(
+    outcomes: tuple[tuple[float, float], ...], expected: float, alpha: float, power: float
+) -> int | None:
+    """When the best of the stakes is at ln(1 / alpha) and its share of the weights.
+
+    `outcomes` are (probability, loss). The logarithm of a bet is a sum over units, so about normal:
+    n mean - z sd sqrt(n) = what is asked for, solved for n. To pass it for a moment is enough,
+    which makes up for what the other stakes might have added.
+    """
+    asked = math.log(len(STAKES) / alpha)
+    z = upper_z(1 - power)
+    found: list[float] = []
+    for stake in STAKES:
+        gains = [(p, math.log1p(stake * (loss / expected - 1))) for p, loss in outcomes]
+        mean = sum(p * gain for p, gain in gains)
+        sd = math.sqrt(max(0.0, sum(p * gain * gain for p, gain in gains) - mean * mean))
+        if mean > 0:
+            root = (z * sd + math.sqrt(z * z * sd * sd + 4 * mean * asked)) / (2 * mean)
+            found.append(root * root)
+    return math.ceil(min(found)) if found else None
 
 
 def p_of(log_e: float) -> float:
