@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from knowngood.core.compare import Difference, interval, upper_z
 from knowngood.core.experiment import Begun, Experiment, ExperimentState, judge
 from knowngood.core.model import WHOLE_BP, ScoreRange
+from knowngood.core.rare import STAKES
 from knowngood.core.rules import Aim, ExperimentRule
 from knowngood.core.unit_sums import ArmSummary, UnitSums, counted
 
@@ -112,6 +113,58 @@ def clustered(runs: int, seed: int) -> tuple[float, float]:
 
 def _bar(n: int, tuning_n: int) -> float:
     return interval(Difference(0.0, 1.0, n), tuning_n, LEVEL)[1]
+
+
+# --- Rare failures: by their difference, as the gate does, or by their ratio
+
+RARE = ((0.005, 0.005), (0.0, 0.0), (0.02, 0.02), (0.01, 0.005), (0.025, 0.02))
+RARE_RUNS, RARE_SIZE = 1_000, 20_000
+MARGIN, RATIO = 0.005, 2.0
+RATIOS = (1.5, 1.0, 0.5, 0.2)  # alternatives to "twice as many, or more"
+
+
+def rare(candidate: float, control: float, runs: int, seed: int) -> tuple[Floats, Floats]:
+    """After how many units per arm it is shown that the candidate is not worse, at one half each.
+
+    By less than MARGIN more (the product's bets), and by less than RATIO times as many (Lindon and
+    Malek's e-process, which has to wait for failures).
+    """
+    rng = np.random.default_rng(seed)
+    shape = runs, RARE_SIZE // STEP
+    mine = rng.binomial(2 * STEP, 0.5, shape)
+    bad = rng.binomial(mine, candidate).cumsum(axis=1)
+    other = rng.binomial(2 * STEP - mine, control).cumsum(axis=1)
+    n = STEP * np.arange(1, shape[1] + 1)
+    expected = 0.5 * (1 - MARGIN * 0.5)
+    mine_log, sound_log, other_log = (
+        np.log1p(np.array(STAKES) * (loss / expected - 1)) for loss in (0.0, 0.5, 1.0)
+    )
+    sound = 2 * n - bad - other
+    bets = _log_mean(
+        bad[..., None] * mine_log + sound[..., None] * sound_log + other[..., None] * other_log
+    )
+    theta = np.array(RATIOS) / (np.array(RATIOS) + 1)
+    null = RATIO / (RATIO + 1)
+    ratios = _log_mean(
+        bad[..., None] * np.log(theta / null) + other[..., None] * np.log((1 - theta) / (1 - null))
+    )
+    enough = np.log(1 / LEVEL)
+    return first(bets > enough, n), first(ratios > enough, n)
+
+
+def _log_mean(logs: Floats) -> Floats:
+    found: Floats = np.logaddexp.reduce(logs, axis=-1) - np.log(logs.shape[-1])
+    return found
+
+
+def rare_rows(runs: int) -> Iterable[list[str]]:
+    """Each truth: how often each way shows it, and the median number of units per arm."""
+    for candidate, control in RARE:
+        row = [f"{100 * candidate:g} % beside {100 * control:g} %"]
+        for found in rare(candidate, control, runs, seed=4):
+            median = float(np.quantile(found, 0.5, method="inverted_cdf"))
+            row += [percent(share(found)), f"{median:,.0f}" if np.isfinite(median) else "never"]
+        yield row
 
 
 # --- The whole gate
@@ -250,6 +303,17 @@ def tables(pool: ProcessPoolExecutor) -> Iterable[tuple[str, Sequence[str], list
         f"Equal arms of {USERS:,} users who come back: P(ever p < .05), 20 looks",
         ["calls taken for independent", "unit by unit, as the gate does"],
         [[percent(by_calls), percent(by_users)]],
+    )
+    yield (
+        f"Not worse on rare failures, shown within {RARE_SIZE:,} per arm, {RARE_RUNS:,} runs",
+        [
+            "candidate's failures",
+            f"less than {100 * MARGIN:g} pp more",
+            "median",
+            f"less than {RATIO:g} times",
+            "median",
+        ],
+        list(rare_rows(RARE_RUNS)),
     )
     yield (
         f"The whole gate, a look every {GATE_STEP} units per arm, {GATE_RUNS} runs a line",

@@ -15,7 +15,7 @@ from knowngood.core.experiment import (
     ExperimentState,
     judge,
 )
-from knowngood.core.experiment_metric import MetricResult
+from knowngood.core.experiment_metric import MetricResult, slow_above, slow_calls
 from knowngood.core.explain_experiment import (
     experiment_lines,
     experiment_words,
@@ -26,6 +26,7 @@ from knowngood.core.model import ScoreRange
 from knowngood.core.rare import Failures, log_below, p_of
 from knowngood.core.rules import Aim, ExperimentRule, Looks, Margin
 from knowngood.core.unit_sums import ArmSummary, UnitSums, counted
+from knowngood.core.window import Window, latency_bucket
 
 DAY_MS = 86_400_000
 SCORES = {
@@ -345,6 +346,16 @@ def test_more_failures_never_help(n, errors, more, slow):
     assert after.p >= better.p * (1 - 1e-9)
     assert after.harm_p <= better.harm_p * (1 + 1e-9)
     assert not (after.shown and after.harmed and more == 0)
+
+
+def test_slow_calls_are_counted_above_the_old_p99():
+    """The healthy day's p99 with its margin is the bar; a call that timed out is slow."""
+    day = Window(ok=1_000, latency={latency_bucket(100): 985, latency_bucket(1_000): 15})
+    above = slow_above(day, 0.1)
+    assert above == latency_bucket(1_100)
+    later = Window(ok=96, errors={"timeout": 1}, latency={above: 95, above + 1: 2})
+    assert slow_calls(later, above) == counted(2, 97)
+    assert slow_above(Window(latency={5: 458}), 0.1) is None
 
 
 def test_words():

@@ -23,6 +23,8 @@ from knowngood.core.compare import (
     relative_difference,
     upper_bound,
 )
+from knowngood.core.counts import Count, base_count
+from knowngood.core.levels import upper_quantile_ms
 from knowngood.core.model import ScoreRange
 from knowngood.core.rare import (
     Failures,
@@ -36,7 +38,8 @@ from knowngood.core.rare import (
     rate_bounds,
 )
 from knowngood.core.stats import log_add
-from knowngood.core.unit_sums import ERRORS, UnitSums
+from knowngood.core.unit_sums import ERRORS, UnitSums, counted
+from knowngood.core.window import Window, latency_bucket
 
 LATENCY = "latency_p99"
 AMOUNTS = ("tokens_per_call", "cost_per_call")
@@ -120,6 +123,25 @@ def judge_metric(
         harmed=harm_p <= terms.alpha,  # E of 1 / alpha is enough, so it may be alpha exactly
         further_units=None if shown else further(lambda n: ps(n)[0] < terms.alpha, smaller),
     )
+
+
+def slow_above(day: Window, margin: float) -> int | None:
+    """The latency bucket above which a call is slow: the upper limit of its p99, and the margin.
+
+    Taken once, from the healthy day of the version that is served, before the comparison begins.
+    None for fewer than 459 calls, which have no such limit.
+    """
+    upper_ms = upper_quantile_ms(day.latency, 1 - SLOW_LIMIT)
+    return None if upper_ms is None else latency_bucket(upper_ms * (1 + margin))
+
+
+def slow_calls(window: Window, above: int) -> UnitSums:
+    """The sums of `latency_p99` where single calls are all that is known: each call is a unit.
+
+    Calls of one user resemble each other, so this is a little too sure where users are assigned.
+    """
+    slow = Count("latency", above=above)
+    return counted(slow.bad(window), base_count(slow.base, window))
 
 
 def further(shown: Shown, units: int) -> int | None:
