@@ -83,11 +83,11 @@ def of(found: Experiment, metric: str) -> MetricResult:
 @pytest.mark.parametrize(
     ("control", "candidate", "rule", "state", "why"),
     [
-        pytest.param(arm(), arm(), RULE, PASS, ("kept", "quality"), id="alike"),
+        pytest.param(arm(), arm(), RULE, PASS, ("shown", "quality"), id="alike"),
         pytest.param(arm(), arm(), BETTER, INSUFFICIENT, ("max_units", ""), id="not better"),
         pytest.param(arm(5_000), arm(5_000), BETTER, CONTINUE, ("open", "quality"), id="not yet"),
-        pytest.param(arm(), arm(quality=0.82), BETTER, PASS, ("better", "quality"), id="better"),
-        pytest.param(arm(), arm(quality=0.77), BETTER, FAIL, ("worse", "quality"), id="worse"),
+        pytest.param(arm(), arm(quality=0.82), BETTER, PASS, ("shown", "quality"), id="better"),
+        pytest.param(arm(), arm(quality=0.77), BETTER, FAIL, ("harm", "quality"), id="worse"),
         pytest.param(arm(), arm(quality=0.75), RULE, FAIL, ("harm", "quality"), id="harm"),
         pytest.param(arm(), arm(errors=0.02), RULE, FAIL, ("harm", "error_rate"), id="errors"),
         pytest.param(arm(), arm(slow=0.04), RULE, FAIL, ("harm", "latency_p99"), id="slow"),
@@ -118,6 +118,19 @@ def test_all_has_to_be_shown():
     assert found.state is CONTINUE
     assert kinds(found) == [("open", "latency_p99")]
     assert [wait.detail for wait in found.waits] == ["latency_p99"]
+
+
+def test_one_metric_may_be_asked_twice():
+    """To be better, and not to be worse by a margin: each has its own words."""
+    assert experiment_words(gate(arm(), arm(quality=0.82), BETTER)).startswith(
+        "Passed: quality: better; errors: not worse by 0.5 percentage points or more; "
+        "p99 latency: not worse by 10.0% or more; quality: not worse by 2.0% or more"
+    )
+    both = experiment_words(gate(arm(), arm(quality=0.7, errors=0.03), BETTER))
+    assert both == (
+        "Failed: quality: worse, and had to be better; errors: more by over 0.5 percentage points, "
+        "or more than twice as many; quality: worse by more than 2.0%."
+    )
 
 
 def test_harm_comes_first():
@@ -362,7 +375,7 @@ def test_words():
     """A gate in numbers, as the CLI and the page show it."""
     found = gate(arm(2_000), arm(2_000, errors=0.006, quality=0.79))
     lines = list(experiment_lines(found))
-    assert lines[0].startswith("Goes on: not yet shown that quality: not worse by 2.0%")
+    assert lines[0].startswith("Goes on: not shown yet: quality not worse by 2.0%")
     assert lines[1].startswith("quality -1.25% (")
     assert lines[2].startswith("errors +0.10 pp (")
     assert "margin 0.5 percentage points: open" in lines[2]

@@ -47,10 +47,15 @@ class Begun:
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """Why the gate says what it says: `kind` is a word that explain_experiment.py knows."""
+    """Why the gate says what it says: `kind` is a word that explain_experiment.py knows.
+
+    Of a metric, `margin` is how much worse it may be; None: it has to be better. One metric may be
+    asked both.
+    """
 
     kind: str
     metric: str = ""
+    margin: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,17 +166,18 @@ def _results(begun: Begun, control: ArmSummary, candidate: ArmSummary) -> Iterab
 def _verdict(
     rule: ExperimentRule, results: tuple[MetricResult, ...], units: int, early: bool
 ) -> tuple[ExperimentState, tuple[Reason, ...]]:
-    if harmed := [result for result in results if result.harmed]:
-        kinds = [("harm" if each.margin is not None else "worse", each) for each in harmed]
-        return ExperimentState.FAIL, tuple(Reason(kind, each.metric) for kind, each in kinds)
-    open_ones = tuple(Reason("open", each.metric) for each in results if not each.shown)
+    if harmed := tuple(_reason("harm", each) for each in results if each.harmed):
+        return ExperimentState.FAIL, harmed
+    open_ones = tuple(_reason("open", each) for each in results if not each.shown)
     if not open_ones and not early:
-        return ExperimentState.PASS, tuple(
-            Reason("kept" if each.margin is not None else "better", each.metric) for each in results
-        )
+        return ExperimentState.PASS, tuple(_reason("shown", each) for each in results)
     if open_ones and units >= rule.max_units_count:
         return ExperimentState.INSUFFICIENT, (Reason("max_units"), *open_ones)
     return ExperimentState.CONTINUE, open_ones
+
+
+def _reason(kind: str, result: MetricResult) -> Reason:
+    return Reason(kind, result.metric, result.margin)
 
 
 def _waits(rule: ExperimentRule, units: int, time_left_ms: int) -> Iterable[Wait]:

@@ -27,8 +27,7 @@ def experiment_words(found: Experiment) -> str:
 def reason_words(reason: Reason, found: Experiment) -> str:
     """One reason: `quality is not worse by 2.0% or more`."""
     name = metric_words(reason.metric) if reason.metric else ""
-    result = next((each for each in found.metrics if each.metric == reason.metric), None)
-    margin = _margin(result) if result else ""
+    margin = _margin(reason.metric, reason.margin)
     match reason.kind:
         case "sample_ratio":
             return (
@@ -37,21 +36,18 @@ def reason_words(reason: Reason, found: Experiment) -> str:
             )
         case "labels":
             return f"labels for {name} are missing more in one arm than in the other"
+        case "harm" if not margin:
+            return f"{name}: worse, and had to be better"
         case "harm" if reason.metric == ERRORS:
-            return f"{name} rose by more than {margin}, or more than doubled"
+            return f"{name}: more by over {margin}, or more than twice as many"
         case "harm":
-            return f"{name} is worse by more than {margin}"
-        case "worse":
-            return f"{name} is worse, and had to be better"
-        case "kept":
-            return f"{name}: not worse by {margin} or more"
-        case "better":
-            return f"{name}: better"
+            return f"{name}: worse by more than {margin}"
+        case "shown":
+            return f"{name}: not worse by {margin} or more" if margin else f"{name}: better"
+        case "open":
+            return f"not shown yet: {name} {'not worse by ' + margin if margin else 'better'}"
         case "max_units":
             return f"{found.units_count:,} units per arm are as many as were planned"
-        case "open":
-            asked = f"not worse by {margin}" if margin else "better"
-            return f"not yet shown that {name}: {asked}"
         case "one_look":
             return "there is one look only, at the number of units that was named beforehand"
         case _:
@@ -81,24 +77,21 @@ def gate_wait_words(wait: Wait) -> str:
 
 
 def result_words(result: MetricResult) -> str:
-    """One metric in numbers: `quality -0.4% (-1.9% to +1.1%), margin 2.0%: p = 0.004`."""
-    name, units = metric_words(result.metric), f"{result.control_units:,} and "
-    units += f"{result.candidate_units:,} units"
+    """A metric in numbers: `quality -0.40% (-1.90% to +1.10%), margin 2.0%: shown, p = 0.004`."""
+    name, margin = metric_words(result.metric), _margin(result.metric, result.margin)
+    units = f"{result.control_units:,} and {result.candidate_units:,} units"
     if result.estimate is None or result.low is None or result.high is None:
         return f"{name}: too few to compare ({units})"
-    asked = f"margin {_margin(result)}" if result.margin is not None else "to be better"
     verdict = "shown" if result.shown else "harm" if result.harmed else "open"
-    if result.metric == LATENCY and result.margin is not None:
+    told = f"{verdict}, p = {result.p:.2g} ({units})"
+    if result.metric == LATENCY and margin:
         return (
-            f"{name}: {percent(result.estimate)} ({percent(result.low)} to "
-            f"{percent(result.high)}) slower than the old p99 + {_margin(result)}, limit "
-            f"{percent(SLOW_LIMIT)}: {verdict}, p = {result.p:.2g} ({units})"
+            f"{name}: {percent(result.estimate)} ({percent(result.low)} to {percent(result.high)}) "
+            f"slower than the old p99 + {margin}, limit {percent(SLOW_LIMIT)}: {told}"
         )
     span = [_signed(result.metric, each) for each in (result.estimate, result.low, result.high)]
-    return (
-        f"{name} {span[0]} ({span[1]} to {span[2]}), {asked}: {verdict}, "
-        f"p = {result.p:.2g} ({units})"
-    )
+    asked = f"margin {margin}" if margin else "to be better"
+    return f"{name} {span[0]} ({span[1]} to {span[2]}), {asked}: {told}"
 
 
 def experiment_lines(found: Experiment) -> Iterable[str]:
@@ -108,12 +101,10 @@ def experiment_lines(found: Experiment) -> Iterable[str]:
     yield from (f"waiting on {gate_wait_words(wait)}" for wait in found.waits)
 
 
-def _margin(result: MetricResult) -> str:
-    if result.margin is None:
+def _margin(metric: str, margin: float | None) -> str:
+    if margin is None:
         return ""
-    if result.metric == ERRORS:
-        return f"{100 * result.margin:g} percentage points"
-    return percent(result.margin)
+    return f"{100 * margin:g} percentage points" if metric == ERRORS else percent(margin)
 
 
 def _signed(metric: str, value: float) -> str:
