@@ -98,7 +98,8 @@ def our_text_files() -> Iterator[Path]:
         folders[:] = sorted(
             f for f in folders if f == ".ci" or not (f.startswith(".") or f in SKIPPED_FOLDERS)
         )
-        paths = (Path(folder, file) for file in sorted(files))
+        # In a second working tree `.git` is a file, and git's own.
+        paths = (Path(folder, file) for file in sorted(files) if file != ".git")
         yield from (path for path in paths if path.suffix in TEXT_SUFFIXES)
 
 

@@ -42,6 +42,11 @@ def check_environment_name(name: object) -> str:
     return _check_name("environment", name)
 
 
+def check_suite_name(name: object) -> str:
+    """The suite, if it is one: the same rule as for prompts. Raises BadRequest."""
+    return _check_name("suite", name)
+
+
 def check_version_name(name: object) -> str:
     """The version, if it is one: printable, without a colon and surrounding blanks.
 

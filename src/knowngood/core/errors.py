@@ -45,6 +45,24 @@ class BadContent(KnowngoodError):
     code = "bad_content"
 
 
+class BadEvaluation(KnowngoodError):
+    """The evaluation is not valid."""
+
+    code = "bad_evaluation"
+
+
+class BadSuite(KnowngoodError):
+    """The suites are not declared as they should be."""
+
+    code = "bad_suite"
+
+
+class SuiteFailed(KnowngoodError):
+    """The suite did not run to its end; nothing was recorded."""
+
+    code = "suite_failed"
+
+
 class Unauthorized(KnowngoodError):
     """This server needs a token."""
 
@@ -79,6 +97,18 @@ class UnknownEntry(KnowngoodError):
     """There is no entry with this id."""
 
     code = "unknown_entry"
+
+
+class UnknownEvaluation(KnowngoodError):
+    """There is no such evaluation."""
+
+    code = "unknown_evaluation"
+
+
+class NotComparable(KnowngoodError):
+    """The two evaluations have no example in common."""
+
+    code = "not_comparable"
 
 
 class ContentConflict(KnowngoodError):

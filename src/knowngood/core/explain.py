@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from knowngood.core.evaluation import Answer, Tally, Why
 from knowngood.core.measure import QUANTILES, rung_of
 from knowngood.core.model import (
     WHOLE_BP,
@@ -20,6 +21,7 @@ from knowngood.core.model import (
     Verifying,
     Wait,
 )
+from knowngood.core.paired import PROOF, Paired
 from knowngood.core.reading import Proof, TimeToDetect
 from knowngood.core.watch import is_rate
 from knowngood.core.window import LATENCY_BASE
@@ -357,3 +359,65 @@ def article_words(finding: Finding | None) -> str:
     value, threshold = (amount(finding.metric, x) for x in (finding.estimate, finding.limit))
     verb = "is below" if finding.comparison is Comparison.BELOW else "exceeds"
     return f"{name} {value} {verb} {threshold} threshold"
+
+
+def tally_words(tally: Tally) -> str:
+    """`75 of 100 passed (75.0%), 2 of the others could not be judged, 3 skipped, mean 0.81`."""
+    share = percent(tally.passed_count / tally.case_count)
+    words = [f"{tally.passed_count} of {tally.case_count} passed ({share})"]
+    if tally.error_count:
+        words.append(f"{tally.error_count} of the others could not be judged")
+    if tally.skipped_count:
+        words.append(f"{tally.skipped_count} skipped")
+    if tally.score_mean is not None:
+        words.append(f"mean score {tally.score_mean:.3f}")
+    return ", ".join(words)
+
+
+def answer_words(answer: Answer) -> str:
+    """Why an evaluation allows a version, denies it, or is waited on."""
+    requirement, found = answer.requirement, answer.evaluation
+    wanted = f"{requirement.suite} of at least {_rate(requirement.at_least)}"
+    if found is None:
+        return f"needs an evaluation: {wanted}, and none is recorded"
+    if answer.why is Why.OLD:
+        return (
+            f"needs a newer evaluation: {wanted}, and the last one is "
+            f"{duration(answer.age_ms)} old (at most {duration(requirement.max_age_ms or 0)})"
+        )
+    sign = ">=" if answer.why is Why.MET else "<"
+    counts = f"{found.tally.passed_count} of {found.tally.case_count}"
+    return (
+        f"{requirement.suite} {percent(found.accuracy)} {sign} {_rate(requirement.at_least)} "
+        f"({counts})"
+    )
+
+
+def _rate(rate: float) -> str:
+    """A rate as its owner wrote it: `75%`, `99.95%`."""
+    return f"{round(100 * rate, 6):g}%"
+
+
+def paired_words(a: str, b: str, found: Paired) -> str:
+    """What a comparison of versions `a` and `b` saw: pairs, who passed alone, p and E."""
+    if not found.pair_count:
+        return f"no example was judged with both {a} and {b}"
+    return (
+        f"{found.pair_count} pairs, {found.discordant_count} discordant: "
+        f"{found.only_a_count} passed with {a} alone, {found.only_b_count} with {b} alone "
+        f"(McNemar p = {found.p:.2g}); mean score {found.gain:+.3f} with {b}, "
+        f"E = {_e_words(found.log_e)} of {PROOF:.0f}"
+    )
+
+
+def better_words(a: str, b: str, found: Paired) -> str:
+    """Which version is better, if that is proven, and else what it would take."""
+    ahead, behind = (b, a) if found.gain > 0 else (a, b)
+    if found.is_proven:
+        return f"{ahead} is better than {behind}: proven"
+    if found.needed_count is None:
+        return "no difference is proven; as it looks, there is none to be found"
+    return (
+        f"no difference is proven; {ahead} is ahead, and if it stays so, about "
+        f"{found.needed_count:,} more pairs prove it"
+    )
