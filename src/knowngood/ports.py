@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from knowngood.core.evaluation import Evaluation
 from knowngood.core.model import AuditEntry, Change, ClientSeen, Outgoing, Severity, State, Version
 from knowngood.core.window import Bucket
 
@@ -157,6 +158,29 @@ class Policies(Protocol):
         """The policy with this digest."""
 
 
+class Evaluations(Protocol):
+    """What suites have found of versions: only ever added."""
+
+    def record(self, evaluation: Evaluation, policy_revision: str) -> Evaluation:
+        """Add an evaluation together with its line of history, in one transaction.
+
+        Returns it with its id; ids rise in the order of recording. The line is
+        `core.evaluation.history_line` of what is returned.
+        """
+
+    def of(
+        self,
+        prompt: str,
+        version: str | None = None,
+        suite: str | None = None,
+        limit: int = 100,
+    ) -> list[Evaluation]:
+        """The newest `limit` evaluations that match, newest first, without their examples."""
+
+    def get(self, evaluation_id: int) -> Evaluation:
+        """One evaluation with its examples. Raises UnknownEvaluation."""
+
+
 class Checkpoints(Protocol):
     """Where the folds over observations stood a moment ago, so that a new engine can go on."""
 
@@ -236,3 +260,4 @@ class Store:
     clients: Clients
     policies: Policies
     checkpoints: Checkpoints
+    evaluations: Evaluations

@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import Engine, create_engine, text
 from sqlalchemy.exc import DBAPIError
 
+from knowngood.conformance.evaluations import evaluation
 from knowngood.conformance.examples import KEY, NOW_MS, bucket, change, notify, together
 from knowngood.core.errors import StaleState, StoreUnavailable
 from knowngood.core.model import Record, Told
@@ -252,3 +253,13 @@ def test_wrong_address_is_refused(url):
     with pytest.raises(StoreUnavailable) as no:
         open_postgres(url)
     assert "sesame" not in no.value.message
+
+
+def test_an_evaluation_is_recorded_with_its_history_or_not_at_all(opened):
+    """When the line cannot be written, the evaluation is not there either."""
+    store, engine = opened
+    with engine.begin() as connection:
+        connection.execute(text("ALTER TABLE audit RENAME TO elsewhere"))
+    with pytest.raises(Exception, match="audit"):
+        store.evaluations.record(evaluation(), "policy-1")
+    assert store.evaluations.of("support") == []

@@ -10,8 +10,10 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, MetaData, create_engine, inspect, text
 
-from knowngood.conformance.examples import KEY, NOW_MS, bucket, client
+from knowngood.conformance.evaluations import evaluation
+from knowngood.conformance.examples import KEY, NOW_MS, bucket, client, version
 from knowngood.core.errors import NewerSchema
+from knowngood.core.model import AuditEntry
 from knowngood.store.migrate import MIGRATIONS, move, revision
 from knowngood.store.postgres import open_postgres
 from knowngood.store.sqlite import observations_path, open_sqlite
@@ -125,6 +127,24 @@ def test_observations_outlive_the_checkpoints(place):
         assert store.checkpoints.load(KEY) is None
         store.checkpoints.save({KEY: (1_000, {"n": 2})})
         assert store.checkpoints.load(KEY) == (1_000, {"n": 2})
+
+
+def test_a_database_from_before_evaluations_comes_up_to_date(place):
+    """What an older knowngood wrote stays, and evaluations can be recorded."""
+    with open_store(place) as store:
+        store.registry.put(version())
+        store.log.append([AuditEntry(NOW_MS, "", "support", "version.pushed", "", "ann", 0, 0)])
+    for engine, schemas in engines(place):
+        if CONTROL_SCHEMA in schemas:
+            with engine.begin() as connection:
+                move(connection, CONTROL_SCHEMA, "0001")
+                assert not inspect(connection).has_table("evaluations")
+        engine.dispose()
+    with open_store(place) as store:
+        assert store.registry.versions("support") == [version()]
+        store.evaluations.record(evaluation(), "")
+        kinds = [line.kind for line in store.log.read()]
+        assert kinds == ["version.pushed", "evaluation.recorded"]
 
 
 def test_opening_again_changes_nothing(place):

@@ -21,6 +21,7 @@ from knowngood.conformance.control import (
     RegistryConformance,
     StatesConformance,
 )
+from knowngood.conformance.evaluations import EvaluationsConformance
 from knowngood.conformance.observations import (
     CheckpointsConformance,
     ClientsConformance,
@@ -39,5 +40,6 @@ class StoreConformance(
     ClientsConformance,
     PoliciesConformance,
     CheckpointsConformance,
+    EvaluationsConformance,
 ):
     """All laws of a store. Subclass it and give it a `store` fixture."""

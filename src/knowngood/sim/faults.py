@@ -199,6 +199,7 @@ def sim_store(store: Store, gate: Gate) -> Store:
         clients=store.clients,
         policies=store.policies,
         checkpoints=GatedCheckpoints(store.checkpoints, gate),
+        evaluations=store.evaluations,
     )
 
 

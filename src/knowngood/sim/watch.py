@@ -69,6 +69,7 @@ def watched(store: Store, witness: Witness) -> Store:
         clients=store.clients,
         policies=store.policies,
         checkpoints=store.checkpoints,
+        evaluations=store.evaluations,
     )
 
 

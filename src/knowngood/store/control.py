@@ -209,7 +209,7 @@ class SqlStates:
                 .values(generation=generation)
             )
         if done.audit:
-            _write_history(self._db, connection, done.audit)
+            write_history(self._db, connection, done.audit)
         if done.outgoing:
             connection.execute(
                 self._db.insert(outbox).on_conflict_do_nothing(index_elements=["key"]),
@@ -272,7 +272,7 @@ class SqlLog:
         """See ports.Log."""
         if lines := list(entries):
             with self._db.writing() as connection:
-                _write_history(self._db, connection, lines)
+                write_history(self._db, connection, lines)
 
     def read(
         self,
@@ -301,9 +301,10 @@ class SqlLog:
         return _line(row)
 
 
-def _write_history(
+def write_history(
     database: Database, connection: Connection, entries: Iterable[AuditEntry]
 ) -> None:
+    """Add the lines in the writing transaction of what they tell of."""
     # Ids are drawn before they are committed: without this, a reader that goes on after the newest
     # id it saw could miss a smaller one that was committed later.
     database.alone(connection, "log")

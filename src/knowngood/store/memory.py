@@ -12,9 +12,11 @@ from knowngood.core.errors import (
     ContentConflict,
     UnknownEntry,
     UnknownEnvironment,
+    UnknownEvaluation,
     UnknownPrompt,
     UnknownVersion,
 )
+from knowngood.core.evaluation import Evaluation, history_line
 from knowngood.core.model import FLEET, AuditEntry, Change, ClientSeen, Outgoing, State, Version
 from knowngood.core.rollup import CLIENTS_KEPT_MS, HOURS_KEPT_MS, SCORES_KEPT_MS, coarser, steps
 from knowngood.core.window import Bucket, merge
@@ -34,6 +36,7 @@ def open_memory() -> OpenStore:
         clients=MemoryClients(data),
         policies=MemoryPolicies(data),
         checkpoints=MemoryCheckpoints(data),
+        evaluations=MemoryEvaluations(data),
         close=lambda: None,
     )
 
@@ -91,6 +94,7 @@ class _Data:
     scores: dict[tuple[str, str], tuple[int, int]] = field(default_factory=dict)
     policies: dict[str, Any] = field(default_factory=dict)
     checkpoints: dict[VersionKey, tuple[int, Any]] = field(default_factory=dict)
+    evaluations: list[Evaluation] = field(default_factory=list)
 
     def generation(self, environment: str) -> int:
         try:
@@ -432,3 +436,43 @@ class MemoryCheckpoints:
             for key in old:
                 del kept[key]
         return len(old)
+
+
+class MemoryEvaluations:
+    """What suites have found of versions, in memory."""
+
+    def __init__(self, data: _Data) -> None:
+        self._data = data
+
+    def record(self, evaluation: Evaluation, policy_revision: str) -> Evaluation:
+        """See ports.Evaluations."""
+        with self._data.lock:
+            kept = replace(evaluation, id=len(self._data.evaluations) + 1)
+            self._data.write_history([history_line(kept, policy_revision)])
+            self._data.evaluations.append(kept)
+        return kept
+
+    def of(
+        self,
+        prompt: str,
+        version: str | None = None,
+        suite: str | None = None,
+        limit: int = 100,
+    ) -> list[Evaluation]:
+        """See ports.Evaluations."""
+        with self._data.lock:
+            found = [
+                each.head()
+                for each in reversed(self._data.evaluations)
+                if each.prompt == prompt
+                and version in (None, each.version)
+                and suite in (None, each.suite)
+            ]
+        return found[: max(0, limit)]
+
+    def get(self, evaluation_id: int) -> Evaluation:
+        """See ports.Evaluations."""
+        with self._data.lock:
+            if not 1 <= evaluation_id <= len(self._data.evaluations):
+                raise UnknownEvaluation(f"there is no evaluation {evaluation_id}")
+            return self._data.evaluations[evaluation_id - 1]

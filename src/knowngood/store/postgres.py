@@ -16,6 +16,7 @@ from knowngood.core.errors import StoreUnavailable
 from knowngood.store.checkpoints import SqlCheckpoints
 from knowngood.store.control import SqlLog, SqlOutbox, SqlPolicies, SqlRegistry, SqlStates
 from knowngood.store.database import LOCK_WAIT_MS, Database
+from knowngood.store.evaluations import SqlEvaluations
 from knowngood.store.migrate import ensure
 from knowngood.store.observations import SqlClients, SqlSeries
 from knowngood.store.opened import OpenStore
@@ -59,6 +60,7 @@ def open_postgres(url: str) -> OpenStore:
         clients=SqlClients(database),
         policies=SqlPolicies(database),
         checkpoints=SqlCheckpoints(database),
+        evaluations=SqlEvaluations(database),
         close=engine.dispose,
     )
 

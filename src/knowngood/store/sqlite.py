@@ -21,6 +21,7 @@ from knowngood.store.absent import AbsentCheckpoints, AbsentClients, AbsentSerie
 from knowngood.store.checkpoints import SqlCheckpoints
 from knowngood.store.control import SqlLog, SqlOutbox, SqlPolicies, SqlRegistry, SqlStates
 from knowngood.store.database import LOCK_WAIT_MS, WRITING, Database
+from knowngood.store.evaluations import SqlEvaluations
 from knowngood.store.migrate import ensure
 from knowngood.store.observations import SqlClients, SqlSeries
 from knowngood.store.opened import OpenStore
@@ -72,6 +73,7 @@ def open_sqlite(path: str | Path, *, observations_needed: bool = True) -> OpenSt
         clients=clients,
         policies=SqlPolicies(control),
         checkpoints=checkpoints,
+        evaluations=SqlEvaluations(control),
         close=close,
     )
 

@@ -101,6 +101,20 @@ policies = Table(
     Column("body", Text, nullable=False),
 )
 
+evaluations = Table(
+    "evaluations",
+    CONTROL,
+    Column("id", RowId, primary_key=True, autoincrement=True),
+    Column("prompt", Text, nullable=False),
+    Column("version", Text, nullable=False),
+    Column("suite", Text, nullable=False),
+    Column("recorded_ms", BigInteger, nullable=False),
+    Column("body", Text, nullable=False),
+    Column("examples", LargeBinary, nullable=False),  # compressed JSON text
+    Index("evaluations_of", "prompt", "version", "suite", "id"),
+    sqlite_autoincrement=True,
+)
+
 series = Table(
     "series",
     OBSERVATIONS,
@@ -167,5 +181,5 @@ class Schema:
         return f"knowngood_{self.name}_version"
 
 
-CONTROL_SCHEMA = Schema("control", CONTROL, "0001")
+CONTROL_SCHEMA = Schema("control", CONTROL, "0002")
 OBSERVATIONS_SCHEMA = Schema("observations", OBSERVATIONS, "0003")

@@ -1,1 +1,1 @@
-"""Migrations of the control tables: registry, states, audit log, outbox and policies."""
+"""Migrations of the control tables: registry, states, log, outbox, policies, evaluations."""
