@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from knowngood.core.evaluation import Evaluation
+from knowngood.core.evaluation import Evaluation, Results, Scale
 from knowngood.core.model import AuditEntry, Change, ClientSeen, Outgoing, Severity, State, Version
 from knowngood.core.window import Bucket
 
@@ -239,6 +239,13 @@ class Notifier(Protocol):
 
     def notify(self, page: Page) -> Delivered | Retry | Rejected:
         """Hand the page over. Never raises for what the provider answers."""
+
+
+class ResultReader(Protocol):
+    """One form in which suites leave their results."""
+
+    def __call__(self, data: bytes, scale: Scale) -> Results:
+        """The results in a file's bytes. Raises BadEvaluation for whatever is wrong with it."""
 
 
 class Clock(Protocol):

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from fractions import Fraction
+from hashlib import sha256
 from math import fsum, isfinite
 
 from knowngood.core.errors import BadEvaluation
@@ -174,6 +175,25 @@ class Evaluation:
     def head(self) -> "Evaluation":
         """The evaluation as it is in a list: without its examples."""
         return replace(self, examples=())
+
+
+def fitting_id(name: str) -> str:
+    """The name as the id of an example; a long one is cut and told apart by its digest."""
+    if len(name) <= ID_CHARS_MAX:
+        return name
+    mark = f" #{sha256(name.encode(errors='backslashreplace')).hexdigest()[:8]}"
+    return name[: ID_CHARS_MAX - len(mark)] + mark
+
+
+def distinct_id(id_: str, taken: set[str]) -> str:
+    """The id, or with a number behind it the first that is not taken yet; it is taken now."""
+    found, number = id_, 1
+    while found in taken:
+        number += 1
+        mark = f" ({number})"
+        found = id_[: ID_CHARS_MAX - len(mark)] + mark
+    taken.add(found)
+    return found
 
 
 def tally_of(results: Results) -> Tally:
