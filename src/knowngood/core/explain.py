@@ -404,7 +404,7 @@ def paired_words(a: str, b: str, found: Paired) -> str:
         return f"no example was judged with both {a} and {b}"
     return (
         f"{found.pair_count} pairs, {found.discordant_count} discordant: "
-        f"{found.only_a_count} passed with {a} alone, {found.only_b_count} with {b} alone "
+        f"{len(found.only_a)} passed with {a} alone, {len(found.only_b)} with {b} alone "
         f"(McNemar p = {found.p:.2g}); mean score {found.gain:+.3f} with {b}, "
         f"E = {_e_words(found.log_e)} of {PROOF:.0f}"
     )

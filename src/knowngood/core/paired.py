@@ -24,8 +24,8 @@ NEEDED_MAX = 1_000_000
 class Paired:
     """How version B did beside version A on `pair_count` examples that both were judged on.
 
-    `only_a_count` examples passed with A alone and `only_b_count` with B alone (the discordant
-    pairs). `p` is McNemar's exact two-sided p-value of those, in [0, 1]: for one look. `gain` is
+    The examples `only_a` passed with A alone and `only_b` with B alone (the discordant pairs). `p`
+    is McNemar's exact two-sided p-value of how many they are, in [0, 1]: for one look. `gain` is
     the mean of B's score minus A's, in [-1, 1]; `log_e` the evidence that it is not zero, ln E: for
     any number of looks. `left_out_count` examples have no partner or could not be judged.
     `needed_count` is about how many more pairs would prove the difference, if it stays as it looks;
@@ -33,8 +33,8 @@ class Paired:
     """
 
     pair_count: int
-    only_a_count: int
-    only_b_count: int
+    only_a: tuple[str, ...]
+    only_b: tuple[str, ...]
     p: float
     gain: float
     log_e: float
@@ -44,7 +44,7 @@ class Paired:
     @property
     def discordant_count(self) -> int:
         """How many pairs passed with one version and failed with the other."""
-        return self.only_a_count + self.only_b_count
+        return len(self.only_a) + len(self.only_b)
 
     @property
     def is_proven(self) -> bool:
@@ -60,15 +60,15 @@ def paired(a: Iterable[Example], b: Iterable[Example]) -> Paired:
         for id_ in of_a
         if id_ in of_b and not of_a[id_].error and not of_b[id_].error
     ]
-    only_a = sum(before.passed and not after.passed for before, after in pairs)
-    only_b = sum(after.passed and not before.passed for before, after in pairs)
+    only_a = tuple(before.id for before, after in pairs if before.passed and not after.passed)
+    only_b = tuple(after.id for before, after in pairs if after.passed and not before.passed)
     differences = [after.value - before.value for before, after in pairs]
     log_e = log_differs(differences)
     return Paired(
         pair_count=len(pairs),
-        only_a_count=only_a,
-        only_b_count=only_b,
-        p=mcnemar_p(only_a, only_b),
+        only_a=only_a,
+        only_b=only_b,
+        p=mcnemar_p(len(only_a), len(only_b)),
         gain=math.fsum(differences) / len(pairs) if pairs else 0.0,
         log_e=log_e,
         left_out_count=len(of_a.keys() | of_b.keys()) - len(pairs),

@@ -18,7 +18,7 @@ from knowngood.engine.loop import Engine, begin_ms
 from knowngood.engine.reconcile import new_reconciler
 from knowngood.ports import Clock, Store
 from knowngood.server import logs
-from knowngood.server.api import acts, machines, reads, refusals
+from knowngood.server.api import acts, evals, machines, reads, refusals
 from knowngood.server.desk import Desk
 from knowngood.server.guard import Guard
 from knowngood.server.heart import Heart, told
@@ -184,6 +184,7 @@ def _application(runtime: Runtime, store: OpenStore, ticking: bool) -> FastAPI:
     app.router.routes[:0] = machines.routes()
     app.include_router(reads.router)
     app.include_router(acts.router)
+    app.include_router(evals.router)
     refusals.install(app)
     app.add_middleware(Guard, hosts=runtime.settings.hosts, tokens=runtime.settings.tokens)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]

@@ -55,6 +55,7 @@ STATUS = {
     "no_target": 409,
     "not_confirmed": 409,
     "not_frozen": 409,
+    "not_comparable": 409,
     "in_progress": 409,
     "not_routed": 409,
     "internal": 500,

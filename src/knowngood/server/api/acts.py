@@ -65,7 +65,7 @@ async def push(
 async def promote(request: Request, body: bodies.PromoteBody) -> Data:
     """The first version ever routed in an environment is known good as declared."""
     server = runtime_of(request)
-    version = _named(body.prompt, body.version)
+    version = named(body.prompt, body.version)
     now_ms = server.clock.now_ms()
     return await server.act(
         act.promote,
@@ -123,7 +123,7 @@ async def rollback(request: Request, body: bodies.RollbackBody) -> Data:
 async def vouch(request: Request, body: bodies.VersionBody) -> Data:
     """By a person's word, so that a rollback may choose it."""
     server = runtime_of(request)
-    version = _named(body.prompt, body.version)
+    version = named(body.prompt, body.version)
     ask, now_ms = _ask(request, server, body), server.clock.now_ms()
     return await server.act(
         act.vouch, server.desk, body.environment, body.prompt, version, ask, now_ms
@@ -134,7 +134,7 @@ async def vouch(request: Request, body: bodies.VersionBody) -> Data:
 async def unquarantine(request: Request, body: bodies.VersionBody) -> Data:
     """It is a candidate again and may be promoted."""
     server = runtime_of(request)
-    version = _named(body.prompt, body.version)
+    version = named(body.prompt, body.version)
     ask, now_ms = _ask(request, server, body), server.clock.now_ms()
     return await server.act(
         act.unquarantine, server.desk, body.environment, body.prompt, version, ask, now_ms
@@ -190,7 +190,7 @@ def _ask(request: Request, server: Runtime, body: Order, override: tuple[str, ..
     return act.Ask(actor, body.because, override, body.revision, body.dry_run)
 
 
-def _named(prompt: str, version: str | None) -> str:
+def named(prompt: str, version: str | None) -> str:
     """The version, which the prompt's name may bring along."""
     named = version if version is not None else prompt.partition(":")[2]
     if not named:

@@ -187,6 +187,64 @@ class EnvironmentBody(Body):
     dry_run: DryRun = False
 
 
+class ExampleBody(Body):
+    """What came of one example of a suite."""
+
+    id: Annotated[str, Field(description="Its name, the same in every run.", max_length=100)]
+    passed: Annotated[
+        bool | None, Field(description="Without it, the score decides (`scale.pass_at`).")
+    ] = None
+    score: Annotated[float | None, Field(description="Its score, within the scale.")] = None
+    error: Annotated[
+        bool, Field(description="It could not be judged: counts as failed, and is in no pair.")
+    ] = False
+
+
+class ScaleBody(Body):
+    """The declared range of the scores."""
+
+    min: Annotated[float, Field(description="The worst score.")] = 0.0
+    max: Annotated[float, Field(description="The best score.")] = 1.0
+    pass_at: Annotated[
+        float | None, Field(description="From which score on an example passes; the middle.")
+    ] = None
+
+
+class EvaluationBody(Body):
+    """What a suite found of a version: its examples one by one, or how many passed and failed."""
+
+    prompt: Annotated[str, PROMPT]
+    version: Annotated[str | None, VERSION] = None
+    suite: Annotated[str, Field(description="The suite's name.", examples=["accuracy"])]
+    passed: Annotated[int | None, Field(description="How many examples passed.")] = None
+    failed: Annotated[int | None, Field(description="How many failed.")] = None
+    cases: Annotated[
+        int | None, Field(description="Instead of `failed`: how many there were, not skipped.")
+    ] = None
+    skipped: Annotated[int, Field(description="How many were skipped; they do not count.")] = 0
+    examples: Annotated[
+        list[ExampleBody] | None,
+        Field(description="Instead of counts: each example, 5,000 at most. Needed to compare."),
+    ] = None
+    scale: Annotated[
+        ScaleBody | None, Field(description="The range of the scores; by default 0 to 1.")
+    ] = None
+    source: Annotated[
+        str,
+        Field(
+            description="Where it is from: `record`, `promptfoo`, `junit`, `scores`.",
+            min_length=1,
+            max_length=100,
+        ),
+    ] = "record"
+    digest: Annotated[
+        str | None,
+        Field(description="The content that was evaluated; refused if it is not the version's."),
+    ] = None
+    because: Annotated[str, Field(description="Why it was run.", max_length=2_000)] = ""
+    dry_run: DryRun = False
+
+
 class ErrorDetail(BaseModel):
     """What was wrong, what exists, and what to do about it."""
 
