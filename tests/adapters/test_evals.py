@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import subprocess
 import sys
 from contextlib import suppress
@@ -211,7 +212,10 @@ def test_what_pytest_writes_today_is_read(tmp_path):
         encoding="utf-8",
     )
     command = [sys.executable, "-m", "pytest", "-q", "--junitxml=out.xml", "-p", "no:cacheprovider"]
-    done = subprocess.run([*command, "test_bot.py"], cwd=tmp_path, capture_output=True, timeout=60)
+    plain = os.environ | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}  # they take seconds to load
+    done = subprocess.run(
+        [*command, "test_bot.py"], cwd=tmp_path, env=plain, capture_output=True, timeout=60
+    )
     assert done.returncode == 1, done.stdout
     found = junit.read((tmp_path / "out.xml").read_bytes(), UNIT)
     outcomes = {e.id.partition("::")[2]: (e.passed, e.score, e.error) for e in found.examples}

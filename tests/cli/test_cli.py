@@ -165,7 +165,7 @@ def test_every_verb_has_help():
     verbs = re.findall(r"^  ([a-z]+)  ", result.stdout.partition("Commands:")[2], re.MULTILINE)
     wanted = (
         "serve demo push list show diff promote rollback vouch unquarantine status explain "
-        "automation policy audit doctor environments"
+        "automation policy audit doctor environments eval"
     )
     assert set(wanted.split()) <= set(verbs)
 

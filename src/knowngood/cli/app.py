@@ -13,6 +13,7 @@ from knowngood.cli import (
     diff,
     doctor,
     environments,
+    evals,
     explain,
     list_prompts,
     policy,
@@ -103,6 +104,7 @@ def _register() -> None:
         ("backtest", backtest.backtest),
     ):
         app.command(name)(verb)
+    app.add_typer(evals.app, name="eval")
     app.add_typer(policy.app, name="policy")
     app.add_typer(environments.app, name="environments")
 

@@ -14,7 +14,7 @@ from urllib.parse import unquote
 from knowngood.core.errors import BadRequest, KnowngoodError
 from knowngood.core.policy import PolicyFile, parse
 from knowngood.ports import Store
-from knowngood.server import act, dryrun, judged, read
+from knowngood.server import act, dryrun, evals, judged, read
 from knowngood.server.desk import Desk
 from knowngood.server.doctor import doctor
 from knowngood.server.policy_file import load_policy
@@ -145,4 +145,7 @@ READS: tuple[tuple[str, Answer], ...] = (
     (r"/api/policy", lambda desk, prompt=None: read.policy(desk, prompt)),
     (r"/api/doctor", lambda desk: doctor(desk, now_ms())),
     (r"/api/environments", read.environments),
+    (r"/api/evaluations", evals.listed),
+    (r"/api/evaluations/compare", evals.compare),
+    (r"/api/evaluations/([0-9]+)", lambda desk, number: evals.one(desk, int(number))),
 )

@@ -60,6 +60,31 @@ Revision = Annotated[
         show_default=False,
     ),
 ]
+SuiteName = Annotated[str, typer.Argument(metavar="SUITE", help="The suite of examples.")]
+ScoreRange = Annotated[
+    str,
+    typer.Option(
+        "--range", metavar="MIN..MAX", help="The scores' range; default: 0..1.", show_default=False
+    ),
+]
+PassAt = Annotated[
+    float | None,
+    typer.Option(
+        "--pass-at",
+        metavar="SCORE",
+        help="From which score on an example passes; default: the middle of the range.",
+        show_default=False,
+    ),
+]
+AtLeast = Annotated[
+    str,
+    typer.Option(
+        "--at-least",
+        metavar="SHARE",
+        help="Exit 1 if fewer examples passed, such as `75%`.",
+        show_default=False,
+    ),
+]
 Db = Annotated[
     Path | None,
     typer.Option(

@@ -27,6 +27,9 @@ SYMBOLS = {
     "error": "✗",
     "warning": "!",
     "ok": "✓",
+    "allow": "✓",
+    "deny": "✗",
+    "not yet": "?",
 }
 STYLES = {
     "breach": "bold red",
@@ -36,6 +39,9 @@ STYLES = {
     "error": "bold red",
     "warning": "yellow",
     "ok": "green",
+    "allow": "green",
+    "deny": "bold red",
+    "not yet": "yellow",
     "good": "green",
     "candidate": "yellow",
     "quarantined": "red",

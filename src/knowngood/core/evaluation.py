@@ -294,7 +294,7 @@ class Gate(StrEnum):
 
     ALLOW = "allow"
     DENY = "deny"
-    NOT_YET = "not_yet"
+    NOT_YET = "not yet"
 
 
 class Why(StrEnum):

@@ -5,7 +5,7 @@ from typing import Any
 
 import yaml
 
-from knowngood.core.errors import BadPolicy
+from knowngood.core.errors import BadPolicy, KnowngoodError
 from knowngood.core.policy import PolicyFile, parse
 
 POLICY_BYTES_MAX = 1024 * 1024  # thousands of prompts' overrides; beyond it, it is some other file
@@ -55,20 +55,25 @@ def load_policy(path: str | Path | None) -> PolicyFile:
 
 def parse_policy_text(text: str, name: str) -> PolicyFile:
     """The policy in YAML text; `name` is what errors call it. Raises BadPolicy."""
-    if len(text) > POLICY_BYTES_MAX:
-        raise BadPolicy(f"{name} has {len(text)} characters; the limit is {POLICY_BYTES_MAX}")
-    try:
-        data = yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader, stricter
-    except yaml.MarkedYAMLError as error:
-        raise BadPolicy(_place(name, error)) from error
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
-        raise BadPolicy(f"{name}: {error}") from error
+    data = strict_yaml(text, name, BadPolicy)
     try:
         return parse({} if data is None else data)
     except BadPolicy as error:
         raise BadPolicy(
             f"{name}: {error.message}", known=error.known, next_step=error.next_step
         ) from error
+
+
+def strict_yaml(text: str, name: str, wrong: type[KnowngoodError]) -> Any:
+    """The data in YAML text in which no key stands twice; `wrong` is raised for what is none."""
+    if len(text) > POLICY_BYTES_MAX:
+        raise wrong(f"{name} has {len(text)} characters; the limit is {POLICY_BYTES_MAX}")
+    try:
+        return yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader, stricter
+    except yaml.MarkedYAMLError as error:
+        raise wrong(_place(name, error)) from error
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        raise wrong(f"{name}: {error}") from error
 
 
 def _place(name: str, error: yaml.MarkedYAMLError) -> str:
