@@ -125,9 +125,11 @@ def conclude(backend: Backend, recorded: Recorded, found: dict[str, Any], as_jso
 
 def _print(answer: dict[str, Any], examples: Sequence[dict[str, Any]]) -> None:
     say(f"{answer['prompt']}:{answer['version']}  {answer['suite']}  {answer['words']}")
-    failed = [row["id"] for row in examples if not row.get("passed")]
-    if failed:
-        say(f"  failed: {few(failed)}")
+    failed = [row["id"] for row in examples if row.get("passed") is False]
+    unjudged = [row["id"] for row in examples if row.get("error")]
+    for title, ids in (("failed", failed), ("could not be judged", unjudged)):
+        if ids:
+            say(f"  {title}: {few(ids)}")
     if answer["dry_run"]:
         say("  dry run, nothing was recorded")
     else:
