@@ -92,7 +92,8 @@ def test_a_score_outside_of_its_range_is_refused(score):
 
 
 @pytest.mark.parametrize(
-    "scale", [(1, 1), (1, 0), (math.nan, 1), (0, math.inf), (0, 1, 1.5), (0, 1, math.nan)]
+    "scale",
+    [(1, 1), (1, 0), (math.nan, 1), (0, math.inf), (-1e308, 1e308), (0, 1, 1.5), (0, 1, math.nan)],
 )
 def test_a_range_that_is_none_is_refused(scale):
     """Neither empty, upside down, endless, nor with a bar outside of it."""

@@ -177,6 +177,14 @@ def test_scores_tell_what_passing_does_not():
     assert better_words("v1", "v2", found) == "v2 is better than v1: proven"
 
 
+def test_a_score_is_not_held_against_a_word():
+    """Where one of the two has no score, who passed is all that is compared."""
+    scored = [UNIT.example(str(i), 0.6) for i in range(40)]
+    found = paired(scored, outcomes("1" * 39 + "0"))
+    assert (found.gain, found.needed_count is None) == (-1 / 40, False)
+    assert paired(scored, outcomes("1" * 40)).log_e == 0
+
+
 def test_the_words_say_what_it_takes():
     """Pairs, who passed alone, p, E, who is ahead, and about how many more pairs."""
     found = paired(outcomes("1" * 60 + "0" * 40), outcomes("1" * 66 + "0" * 34))

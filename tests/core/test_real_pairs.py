@@ -59,7 +59,7 @@ def test_pairs_take_fewer_examples_than_two_samples(variants):
     found = paired(variants["standard"], variants["concise"])
     assert found.needed_count is not None
     pairs = found.pair_count + found.needed_count
-    values = [example.value for example in variants["standard"]]
+    values = [example.score or 0.0 for example in variants["standard"]]
     mean = sum(values) / len(values)
     variance = sum((value - mean) ** 2 for value in values) / len(values)
     apart = needed_for_means(variance, abs(found.gain), sides=1)
@@ -71,7 +71,7 @@ def test_no_difference_is_found_where_none_is(variants):
     """Each real difference given to one side or the other by lot, 400 times: E = 20 is rare."""
     lots = random.Random(1)
     pairs = zip(variants["standard"], variants["verbose"], strict=True)
-    real = [b.value - a.value for a, b in pairs]
+    real = [(b.score or 0.0) - (a.score or 0.0) for a, b in pairs]
     proven = sum(
         log_differs([d * lots.choice((-1, 1)) for d in real]) >= math.log(PROOF) for _ in range(400)
     )

@@ -44,16 +44,11 @@ class Example:
             )
         if self.score is not None and not 0 <= self.score <= 1:
             raise BadEvaluation(
-                f"the score of {self.id!r} is {self.score}, which is not from 0 to 1",
+                f"the score of {self.id!r} is {str(self.score)[:40]}, which is not from 0 to 1",
                 next_step="declare the range of the scores",
             )
         if self.error and self.passed:
             raise BadEvaluation(f"{self.id!r} cannot have passed: it could not be judged")
-
-    @property
-    def value(self) -> float:
-        """The score; without one 1 for passed and 0 for failed."""
-        return float(self.passed) if self.score is None else self.score
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +63,7 @@ class Scale:
     pass_at: float | None = None
 
     def __post_init__(self) -> None:
-        if not (isfinite(self.min) and isfinite(self.max) and self.min < self.max):
+        if not (isfinite(self.max - self.min) and self.min < self.max):
             raise BadEvaluation(f"scores from {self.min:g} to {self.max:g} are no range")
         if self.pass_at is not None and not self.min <= self.pass_at <= self.max:
             raise BadEvaluation(
@@ -80,8 +75,8 @@ class Scale:
         """The example with this score. Raises BadEvaluation for a score outside of the range."""
         if not self.min <= score <= self.max:  # also for NaN
             raise BadEvaluation(
-                f"the score of {id_!r} is {score}, outside of the declared {self.min:g} to "
-                f"{self.max:g}",
+                f"the score of {id_!r} is {str(score)[:40]}, outside of the declared "
+                f"{self.min:g} to {self.max:g}",
                 next_step="declare the range of the scores, or mend what gave this one",
             )
         bar = (self.min + self.max) / 2 if self.pass_at is None else self.pass_at

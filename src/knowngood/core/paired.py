@@ -62,7 +62,7 @@ def paired(a: Iterable[Example], b: Iterable[Example]) -> Paired:
     ]
     only_a = tuple(before.id for before, after in pairs if before.passed and not after.passed)
     only_b = tuple(after.id for before, after in pairs if after.passed and not before.passed)
-    differences = [after.value - before.value for before, after in pairs]
+    differences = [_difference(before, after) for before, after in pairs]
     log_e = log_differs(differences)
     return Paired(
         pair_count=len(pairs),
@@ -74,6 +74,16 @@ def paired(a: Iterable[Example], b: Iterable[Example]) -> Paired:
         left_out_count=len(of_a.keys() | of_b.keys()) - len(pairs),
         needed_count=0 if log_e >= math.log(PROOF) else pairs_to_proof(differences),
     )
+
+
+def _difference(before: Example, after: Example) -> float:
+    """By how much `after` is better, in [-1, 1]: by the scores, if both have one.
+
+    Else by who passed: a 1 for "passed" is no score to be held against a score of 0.7.
+    """
+    if before.score is None or after.score is None:
+        return float(after.passed) - float(before.passed)
+    return after.score - before.score
 
 
 def _by_id(examples: Iterable[Example]) -> dict[str, Example]:

@@ -17,6 +17,7 @@ from knowngood.core.evaluation import Example, Results, Scale, distinct_id, fitt
 VERSIONS = (2, 3)
 COULD_NOT_BE_JUDGED = 2  # promptfoo's ResultFailureReason.ERROR
 LABEL_CHARS_MAX = 60
+PROMPTS_SHOWN = 20
 NEXT = "write it with `promptfoo eval --output results.json`"
 
 Row = Mapping[str, Any]
@@ -85,7 +86,7 @@ def _refuse_several_prompts(rows: list[Row]) -> None:
     if len(found) > 1:
         raise BadEvaluation(
             f"results of {len(found)} prompts: an evaluation is of one version",
-            known=[label[:LABEL_CHARS_MAX] for label in found.values()],
+            known=[label[:LABEL_CHARS_MAX] for label in found.values()][:PROMPTS_SHOWN],
             next_step="run promptfoo for one of them: --filter-prompts PATTERN",
         )
 
