@@ -3,6 +3,7 @@
 import json
 import os
 import select
+import signal
 import sys
 from contextlib import contextmanager
 from pathlib import Path
@@ -174,18 +175,21 @@ def test_all_that_a_suite_has_started_is_ended(pushed, pipe):
     assert written(reader) == b""
 
 
-def test_a_suite_does_not_outlive_ctrl_c(pushed, pipe, monkeypatch):
-    """Its group is not the terminal's: whoever stops us has to have stopped it too."""
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_a_suite_does_not_outlive_us(pushed, pipe, monkeypatch, name):
+    """Its group is not the terminal's: Ctrl-C, a job that is ended, a terminal that is closed."""
     path, reader = pipe
 
     def interrupted(*_):
         assert written(reader) == b"x"
-        raise KeyboardInterrupt
+        signal.raise_signal(getattr(signal, name))
 
+    before = signal.getsignal(signal.SIGTERM)
     monkeypatch.setattr(suite_process, "_wait", interrupted)
     declare(command=python(holding(path)), result="scores")
     assert pushed.run("eval", "run", "accuracy", BOT, "v1").exit_code != 0
     assert written(reader) == b""
+    assert signal.getsignal(signal.SIGTERM) == before
     assert recorded(pushed) == []
 
 

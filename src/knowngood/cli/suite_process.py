@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -52,7 +53,7 @@ def run_command(suite: Suite, words: Mapping[str, str], folder: Path, title: str
                 f"the suite {suite.name} cannot be started: {command[0]}: {why}",
                 next_step="check `command` in the file of suites",
             ) from error
-        with _ended(process):
+        with _ended(process), _interruptible():
             in_time = _wait(process, suite.timeout_ms, title)
     if not in_time:
         raise SuiteFailed(
@@ -113,11 +114,32 @@ def _ended(process: subprocess.Popen[bytes]) -> Iterator[None]:
         yield
     finally:
         if process.poll() is None:
-            _signal(process, "SIGTERM")
-            with suppress(subprocess.TimeoutExpired):
-                process.wait(GRACE_S)
-            _signal(process, "SIGKILL")  # the others of the group, too
-            process.wait()
+            try:
+                _signal(process, "SIGTERM")
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(GRACE_S)
+            finally:  # also when Ctrl-C is pressed again
+                _signal(process, "SIGKILL")  # the others of the group, too
+                process.wait()
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """What ends a job in CI, or closes its terminal, ends it as Ctrl-C does: tidily."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread may listen to signals
+        return
+    names = [name for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    before = {name: signal.signal(getattr(signal, name), interrupt) for name in names}
+    try:
+        yield
+    finally:
+        for name, handler in before.items():
+            signal.signal(getattr(signal, name), handler)
 
 
 def _signal(process: subprocess.Popen[bytes], name: str) -> None:
