@@ -9,7 +9,15 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from knowngood.core.evaluation import Evaluation, Results, Scale
-from knowngood.core.model import AuditEntry, Change, ClientSeen, Outgoing, Severity, State, Version
+from knowngood.core.history import AuditEntry, Outgoing
+from knowngood.core.model import (
+    Change,
+    ClientSeen,
+    Severity,
+    State,
+    Version,
+)
+from knowngood.core.release import Release
 from knowngood.core.window import Bucket
 
 VersionKey = tuple[str, str, str]  # environment, prompt, version
@@ -181,6 +189,22 @@ class Evaluations(Protocol):
         """One evaluation with its examples. Raises UnknownEvaluation."""
 
 
+class Releases(Protocol):
+    """Named sets of versions: immutable, only ever added."""
+
+    def put(self, release: Release) -> bool:
+        """Add a release; True if it is new, False if it is there with the same members.
+
+        Raises ReleaseConflict when the name is taken by other members.
+        """
+
+    def get(self, name: str) -> Release:
+        """The release. Raises UnknownRelease, with the newest names that are known."""
+
+    def all(self, limit: int = 100) -> list[Release]:
+        """The newest `limit` releases, newest first."""
+
+
 class Checkpoints(Protocol):
     """Where the folds over observations stood a moment ago, so that a new engine can go on."""
 
@@ -268,3 +292,4 @@ class Store:
     policies: Policies
     checkpoints: Checkpoints
     evaluations: Evaluations
+    releases: Releases

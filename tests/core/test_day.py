@@ -75,9 +75,9 @@ def test_an_incident_leaves_its_spell():
     seen = told(seen, replace(incident(opened_ms=NOW), severity=Severity.CRITICAL), NOW + MINUTE)
     assert seen.spells == ()
     seen = told(seen, incident(2, NOW + HOUR), NOW + HOUR)
-    assert seen.spells == (Spell(NOW, NOW + HOUR),)
+    assert seen.spells == (Spell(NOW, NOW + HOUR, "v1"),)
     seen = told(seen, None, NOW + 2 * HOUR)
-    assert seen.spells == (Spell(NOW, NOW + HOUR), Spell(NOW + HOUR, NOW + 2 * HOUR))
+    assert seen.spells == (Spell(NOW, NOW + HOUR, "v1"), Spell(NOW + HOUR, NOW + 2 * HOUR, "v1"))
     assert told(seen, None, NOW + DAY).spells == seen.spells
 
 
@@ -88,7 +88,7 @@ def test_spells_are_bounded():
         seen = told(seen, incident(number, NOW + number), NOW + number)
         seen = told(seen, None, NOW + number + 1)
     assert len(seen.spells) == SPELLS_MAX
-    assert seen.spells[-1] == Spell(NOW + SPELLS_MAX + 4, NOW + SPELLS_MAX + 5)
+    assert seen.spells[-1] == Spell(NOW + SPELLS_MAX + 4, NOW + SPELLS_MAX + 5, "v1")
 
 
 def test_an_outage_is_not_what_health_looks_like():

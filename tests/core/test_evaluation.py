@@ -13,7 +13,6 @@ from knowngood.core.evaluation import (
     UNIT,
     Evaluation,
     Example,
-    Gate,
     Requirement,
     Results,
     Scale,
@@ -26,6 +25,7 @@ from knowngood.core.evaluation import (
     tally_of_counts,
 )
 from knowngood.core.explain import answer_words, tally_words
+from knowngood.core.gate import Answer
 
 NOW_MS = 1_750_000_000_000
 HOUR_MS = 3_600_000
@@ -188,19 +188,19 @@ def test_the_line_of_history_says_what_was_found():
 @pytest.mark.parametrize(
     ("evaluations", "gate", "words"),
     [
-        ([], Gate.NOT_YET, "needs an evaluation: accuracy of at least 75%, and none is recorded"),
-        ([evaluation(75, 25)], Gate.ALLOW, "accuracy 75.0% >= 75% (75 of 100)"),
-        ([evaluation(74, 26)], Gate.DENY, "accuracy 74.0% < 75% (74 of 100)"),
-        ([evaluation(9, 1, suite="tone")], Gate.NOT_YET, "needs an evaluation"),
-        ([evaluation(9, 1, 2), evaluation(1, 9, 1, id_=2)], Gate.DENY, "10.0% < 75%"),
-        ([evaluation(9, 1, 1, id_=2), evaluation(1, 9, 2)], Gate.ALLOW, "90.0% >= 75%"),
-        ([evaluation(9, 1, id_=2), evaluation(1, 9, id_=1)], Gate.ALLOW, "90.0% >= 75%"),
+        ([], Answer.NOT_YET, "needs an evaluation: accuracy of at least 75%, and none is recorded"),
+        ([evaluation(75, 25)], Answer.ALLOW, "accuracy 75.0% >= 75% (75 of 100)"),
+        ([evaluation(74, 26)], Answer.DENY, "accuracy 74.0% < 75% (74 of 100)"),
+        ([evaluation(9, 1, suite="tone")], Answer.NOT_YET, "needs an evaluation"),
+        ([evaluation(9, 1, 2), evaluation(1, 9, 1, id_=2)], Answer.DENY, "10.0% < 75%"),
+        ([evaluation(9, 1, 1, id_=2), evaluation(1, 9, 2)], Answer.ALLOW, "90.0% >= 75%"),
+        ([evaluation(9, 1, id_=2), evaluation(1, 9, id_=1)], Answer.ALLOW, "90.0% >= 75%"),
     ],
 )
 def test_the_newest_evaluation_of_the_suite_counts(evaluations, gate, words):
     """The article's baseline test: accuracy >= 75 %; what was not tried is waited on."""
     answer = meets(evaluations, ARTICLE, NOW_MS)
-    assert answer.gate is gate
+    assert answer.answer is gate
     assert words in answer_words(answer)
 
 
@@ -209,13 +209,13 @@ def test_an_old_evaluation_is_waited_on():
     wanted = Requirement("accuracy", 0.75, max_age_ms=HOUR_MS)
     fresh = meets([evaluation(9, 1, HOUR_MS)], wanted, NOW_MS)
     old = meets([evaluation(9, 1, 2 * HOUR_MS)], wanted, NOW_MS)
-    assert (fresh.gate, old.gate, old.why) == (Gate.ALLOW, Gate.NOT_YET, Why.OLD)
+    assert (fresh.answer, old.answer, old.why) == (Answer.ALLOW, Answer.NOT_YET, Why.OLD)
     assert answer_words(old) == (
         "needs a newer evaluation: accuracy of at least 75%, and the last one is 2 h old "
         "(at most 1 h)"
     )
     ahead = meets([evaluation(9, 1, -5)], wanted, NOW_MS)
-    assert (ahead.gate, ahead.age_ms) == (Gate.ALLOW, 0)
+    assert (ahead.answer, ahead.age_ms) == (Answer.ALLOW, 0)
 
 
 @given(st.integers(1, 400), st.data())
@@ -227,7 +227,7 @@ def test_the_bar_is_exact(cases, data):
         [evaluation(passed, cases - passed)], Requirement("accuracy", percent / 100), NOW_MS
     )
     enough = Fraction(passed, cases) >= Fraction(percent, 100)
-    assert answer.gate is (Gate.ALLOW if enough else Gate.DENY)
+    assert answer.answer is (Answer.ALLOW if enough else Answer.DENY)
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.sampled_from(["a", "b"])), max_size=8))

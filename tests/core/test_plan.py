@@ -15,7 +15,6 @@ from knowngood.core.plan import (
     LIKELY,
     POWER,
     GateNeed,
-    Ladder,
     Plan,
     PlanReason,
     Spread,
@@ -26,6 +25,7 @@ from knowngood.core.plan import (
     stage_need,
 )
 from knowngood.core.rare import needed_for_below, needed_for_rate_below
+from knowngood.core.rollout import Ladder
 from knowngood.core.rules import Aim, ExperimentRule, Looks, Margin
 from knowngood.core.stats import is_safe, safe_calls
 
@@ -201,7 +201,7 @@ def test_the_gate_moves_to_one_half():
     assert kinds(found)[-1] == "wait_longer"
     assert half.need_ms and found.total_ms and found.total_ms > half.need_ms > 4 * DAY_MS
     assert any("A/B gate 9 d" in line for line in plan_lines(found))
-    quick = plan(replace(LADDER, wait_at_most_ms=10 * DAY_MS), BUSY, RULE)
+    quick = plan(replace(LADDER, wait_ms=10 * DAY_MS), BUSY, RULE)
     assert shares(quick) == list(LADDER.stages_bp) and quick.reasons == ()
 
 
@@ -243,7 +243,7 @@ def test_whatever_is_proposed_works(calls_per_s, units_per_day, rate, stages, ru
     assert not proposed or proposed[-1] == 10_000
     assert len(found.stages) == len(ladder.stages_bp)
     for each in found.proposed:
-        in_time = each.sure_ms is not None and each.sure_ms <= ladder.wait_at_most_ms
+        in_time = each.sure_ms is not None and each.sure_ms <= ladder.wait_ms
         assert in_time or rule is not None
     assert all(plan_reason_words(reason) != reason.kind for reason in found.reasons)
     assert list(plan_lines(found))

@@ -63,7 +63,7 @@ def test_refused_conditions(when, words, advice):
 TOP = ["policy", "defaults", "scores", "counters", "people", "related", "prompts"]
 SECTIONS = [
     "window", "baseline", "triggers", "alerts", "verify", "soak", "canary", "gradual", "bake",
-    "flap", "keep", "ab",
+    "flap", "keep", "freeze", "evaluations", "ab",
 ]  # fmt: skip
 TRIGGER_KEYS = [
     "when", "severity", "action", "who", "limit", "window", "method", "kinds", "for", "then",
@@ -182,16 +182,16 @@ def test_refusals(file, message, known, advice):
     ("section", "stages", "words"),
     [
         ("canary", ["5%", "1%", "100%"], "the stages do not rise"),
-        ("canary", ["5%", "5%", "100%"], "the stages do not rise"),
-        ("canary", ["0%", "100%"], "the stages do not rise from above 0%"),
-        ("canary", ["1%", "50%"], "the last stage is not 100%"),
+        ("canary", ["5%", "5%", "100%"], "the stage 5% is there twice"),
+        ("canary", ["0%", "100%"], "the first stage, 0%, changes nothing"),
+        ("canary", ["1%", "50%"], "the last stage is 50%, not 100%"),
         ("canary", ["1%", "120%"], "not between 0% and 100%"),
         ("canary", ["0.001%", "100%"], "not a whole number of basis points"),
-        ("canary", [], "the last stage is not 100%"),
+        ("canary", [], "a ladder has at least one stage"),
         ("canary", "100%", "is not a list of shares"),
         ("gradual", ["50%", "75%", "0%"], "the stages do not fall"),
-        ("gradual", ["100%", "0%"], "the stages do not fall from below 100%"),
-        ("gradual", ["75%", "25%"], "the last stage is not 0%"),
+        ("gradual", ["100%", "0%"], "the first stage, 100%, changes nothing"),
+        ("gradual", ["75%", "25%"], "the last stage is 25%, not 0%"),
     ],
 )
 def test_refused_stages(section, stages, words):

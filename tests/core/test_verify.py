@@ -27,6 +27,7 @@ from tests.core.build import (
     NOW,
     SECOND,
     Story,
+    after,
     calls,
     decided,
     entry,
@@ -34,6 +35,7 @@ from tests.core.build import (
     moves,
     observed,
     pages,
+    policy,
     settled,
     state,
 )
@@ -327,3 +329,51 @@ def test_inconclusive_for_a_day_ends():
     end, done = settled(verifying(since=DAY, attempts=96, deadline=0), observed())
     assert isinstance(end.phase, Steady) and end.incident is None
     assert kinds(done) == ["rollback.inconclusive"]
+
+
+# --- A failed rollback, where the policy says to go on
+
+
+def failing_target(rules, trigger="quality_high", **ledger):
+    """v2 was rolled back for its quality to a v1 that fails calls; v0 is good too, unless said."""
+    start = verifying(trigger, since=MINUTE)
+    kept = ledger.get("ledger", (*start.ledger, entry("v0", "good", -9 * DAY, HEALTHY_DAY)))
+    start = replace(start, ledger=kept)
+    return start, decided(start, since_the_switch(start, v1=BAD), rules)
+
+
+def test_a_target_that_fails_gives_way_to_the_next_good_one():
+    """Where `not_recovered: next_good`: the failed target is quarantined, and people are paged."""
+    rules = policy(verify={"not_recovered": "next_good"})
+    start, decision = failing_target(rules)
+    assert moves(decision.actions) == ["v0"]
+    assert kinds(decision.actions)[-1] == "rollback.not_recovered"
+    assert any("ROLLBACK FAILED" in page.subject for page in pages(decision.actions))
+    then = after(start, decision, NOW)
+    assert then.standing("v1") is Standing.QUARANTINED
+    assert isinstance(then.phase, Verifying) and then.phase.to_version == "v0"
+
+
+@pytest.mark.parametrize(
+    ("rules", "trigger", "more"),
+    [
+        pytest.param(policy(), "quality_high", {}, id="the policy asks people"),
+        pytest.param(
+            policy(verify={"not_recovered": "next_good"}),
+            "error_critical",
+            {},
+            id="it fails in the same way: upstream",
+        ),
+        pytest.param(
+            policy(verify={"not_recovered": "next_good"}),
+            "quality_high",
+            {"ledger": (entry("v1", "good", -MINUTE), entry("v2", "quarantined", -DAY))},
+            id="no other good version",
+        ),
+    ],
+)
+def test_a_target_that_fails_stays_otherwise(rules, trigger, more):
+    """It is a critical incident, people are paged, and nothing moves by itself."""
+    _, decision = failing_target(rules, trigger, **more)
+    assert moves(decision.actions) == [] and "rollback.not_recovered" in kinds(decision.actions)
+    assert any("ROLLBACK FAILED" in page.subject for page in pages(decision.actions))

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from knowngood.core.codec import plain
-from knowngood.core.model import AuditEntry
+from knowngood.core.history import AuditEntry
 from knowngood.ports import Log
 
 Edit = Callable[[dict[str, Any]], object]

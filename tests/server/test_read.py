@@ -250,8 +250,9 @@ def test_the_alert_limits_follow_the_age(world):
 def test_the_history_can_be_followed(world):
     """The newest lines, and what came after the last one that was seen."""
     world.route_two()
-    page = world.get("/api/audit", limit=2)
-    assert [e["kind"] for e in page["entries"]] == ["route.moved", "route.moved"]
+    page = world.get("/api/audit", limit=3)
+    kinds = ["route.moved", "route.moved", "rollout.started"]
+    assert [e["kind"] for e in page["entries"]] == kinds
     world.post("/api/rollback", prompt=PROMPT)
     news = world.get("/api/audit", after=page["next_after"])
     assert [e["kind"] for e in news["entries"]] == ["rollback.requested", "rollback.switched"]

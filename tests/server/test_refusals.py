@@ -202,7 +202,15 @@ def test_an_override_that_does_not_exist_is_refused(world):
     """An override in vain would look like one that worked."""
     world.route_two()
     error = world.refused("/api/rollback", 422, prompt=PROMPT, override=["quarantine"])
-    assert error["known"] == ["quarantined", "not_known_good", "in_progress"]
+    assert error["known"] == [
+        "quarantined",
+        "not_known_good",
+        "in_progress",
+        "freeze",
+        "soak",
+        "evaluation",
+        "target_evaluation",
+    ]
 
 
 @pytest.mark.parametrize(

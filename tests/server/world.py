@@ -55,7 +55,9 @@ class World:
         return self.post(path, 201, version=version, text=text or f"You are {version}.", **body)
 
     def promote(self, version: str, **body: Any) -> Any:
-        return self.post("/api/promote", prompt=PROMPT, version=version, because="test", **body)
+        """To everybody at once, whatever is under way: most tests are about what comes then."""
+        order = {"now": True, "override": ["in_progress"], "because": "test", **body}
+        return self.post("/api/promote", prompt=PROMPT, version=version, **order)
 
     def route_two(self) -> None:
         """v1.9.0 known good, and v2.0.0 deployed over it."""
@@ -75,11 +77,18 @@ class World:
             **changes,
         }
 
-    def report(self, version: str, ok: int, bad: int = 0, **row: Any) -> Any:
+    def report(
+        self, version: str, ok: int, bad: int = 0, environment: str = "production", **row: Any
+    ) -> Any:
         """One process reports a second of calls."""
         counts: Mapping[str, Any] = {"ok": ok, "errors": {"prompt": bad} if bad else {}}
         rows = [{"prompt": PROMPT, "version": version, "ago_ms": 0, **counts, **row}]
-        return self.post("/api/observations", **self.batch(rows=rows))
+        who = "web-1" if environment == "production" else f"{environment}-1"
+        return self.post("/api/observations", **self.batch(who, rows=rows, environment=environment))
+
+    def state(self, environment: str = "production") -> Any:
+        """What the store remembers of the prompt."""
+        return self.runtime.store.states.get(environment, PROMPT)
 
     def tick(self, count: int = 1) -> None:
         for _ in range(count):

@@ -13,7 +13,7 @@ from sqlalchemy import Engine, MetaData, create_engine, inspect, text
 from knowngood.conformance.evaluations import evaluation
 from knowngood.conformance.examples import KEY, NOW_MS, bucket, client, version
 from knowngood.core.errors import NewerSchema
-from knowngood.core.model import AuditEntry
+from knowngood.core.history import AuditEntry
 from knowngood.store.migrate import MIGRATIONS, move, revision
 from knowngood.store.postgres import open_postgres
 from knowngood.store.sqlite import observations_path, open_sqlite

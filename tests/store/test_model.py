@@ -13,16 +13,15 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 
 from knowngood.conformance.examples import DAY_MS, NOW_MS, notify, version, windows
 from knowngood.core.errors import KnowngoodError
+from knowngood.core.history import AuditEntry, Outgoing
 from knowngood.core.model import (
     FLEET,
     Action,
     Arm,
-    AuditEntry,
     Change,
     ClientSeen,
     CountRollback,
     MoveRoute,
-    Outgoing,
     Record,
     Stand,
     Standing,

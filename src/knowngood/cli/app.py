@@ -19,8 +19,10 @@ from knowngood.cli import (
     policy,
     promote,
     push,
+    releases,
     replay,
     rollback,
+    rollouts,
     serve,
     show,
     standing,
@@ -92,6 +94,12 @@ def _register() -> None:
         ("rollback", rollback.rollback),
         ("push", push.push),
         ("promote", promote.promote),
+        ("gates", rollouts.gates),
+        ("pause", rollouts.pause),
+        ("resume", rollouts.resume),
+        ("skip", rollouts.skip),
+        ("abort", rollouts.abort),
+        ("replan", rollouts.replan),
         ("list", list_prompts.list_prompts),
         ("show", show.show),
         ("diff", diff.diff),
@@ -105,6 +113,7 @@ def _register() -> None:
     ):
         app.command(name)(verb)
     app.add_typer(evals.app, name="eval")
+    app.add_typer(releases.app, name="release")
     app.add_typer(policy.app, name="policy")
     app.add_typer(environments.app, name="environments")
 

@@ -14,7 +14,7 @@ from urllib.parse import unquote
 from knowngood.core.errors import BadRequest, KnowngoodError
 from knowngood.core.policy import PolicyFile, parse
 from knowngood.ports import Store
-from knowngood.server import act, dryrun, evals, judged, read
+from knowngood.server import act, dryrun, evals, judged, read, rollouts
 from knowngood.server.desk import Desk
 from knowngood.server.doctor import doctor
 from knowngood.server.policy_file import load_policy
@@ -70,7 +70,18 @@ class Local:
             now_ms(),
             confirm=bool(body.get("confirm")),
             quarantine=body.get("quarantine") is not False,
+            gradual=_gradual(body),
+            alone=bool(body.get("alone")),
         )
+
+
+def _gradual(body: dict[str, Any]) -> act.Gradual | None:
+    if body.get("gradual"):
+        raise BadRequest(
+            "a gradual rollback needs a server that watches its target",
+            next_step="roll back without --gradual, or start the server",
+        )
+    return None
 
 
 def open_local(file: Path, actor: str, policy: Path | None = None) -> Local:
@@ -105,6 +116,12 @@ def _explain(desk: Desk, name: str, environment: str = ENVIRONMENT) -> Mapping[s
     return judged.explain(desk, environment, name, now_ms())
 
 
+def _gates(
+    desk: Desk, name: str, version: str, environment: str = ENVIRONMENT
+) -> Mapping[str, Any]:
+    return rollouts.gates(desk, environment, name, version, now_ms())
+
+
 def _status(
     desk: Desk, environment: str = ENVIRONMENT, prompt: str | None = None
 ) -> Mapping[str, Any]:
@@ -136,6 +153,7 @@ READS: tuple[tuple[str, Answer], ...] = (
     (r"/api/prompts/([^/]+)/versions/([^/]+)", read.version),
     (r"/api/prompts/([^/]+)/diff", read.diff),
     (r"/api/prompts/([^/]+)/explain", _explain),
+    (r"/api/prompts/([^/]+)/gates", _gates),
     (r"/api/status", _status),
     (r"/api/audit", _audit),
     (r"/api/audit/([0-9]+)", lambda desk, entry: read.audit_entry(desk, int(entry))),

@@ -14,7 +14,6 @@ from knowngood.cli.suite_process import RESULT_BYTES_MAX
 from knowngood.core.errors import BadEvaluation, BadRequest, KnowngoodError
 from knowngood.core.evaluation import (
     Evaluation,
-    Gate,
     Requirement,
     Results,
     Scale,
@@ -23,6 +22,7 @@ from knowngood.core.evaluation import (
     tally_of,
 )
 from knowngood.core.explain import answer_words, few
+from knowngood.core.gate import Answer
 from knowngood.core.units import exact_fraction
 
 
@@ -118,8 +118,8 @@ def conclude(backend: Backend, recorded: Recorded, found: dict[str, Any], as_jso
         return
     found_enough = meets([_evaluation(answer)], requirement, answer["recorded_ms"])
     if not as_json:
-        say(verdict(found_enough.gate.value, f"  {answer_words(found_enough)}"))
-    if found_enough.gate is not Gate.ALLOW:
+        say(verdict(found_enough.answer.value, f"  {answer_words(found_enough)}"))
+    if found_enough.answer is not Answer.ALLOW:
         raise typer.Exit(EXIT_REFUSED)
 
 

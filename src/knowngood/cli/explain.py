@@ -5,6 +5,7 @@ from typing import Any
 from rich.text import Text
 
 from knowngood.cli.backend import connect, segment
+from knowngood.cli.ladder import print_gates, print_rollout
 from knowngood.cli.names import prompt_of
 from knowngood.cli.options import (
     DEFAULT_ENVIRONMENT,
@@ -48,6 +49,8 @@ def explain(
     _print_evidence(answer["sees"])
     _print_decided(answer["decided"])
     _print_waits(answer["waiting_on"])
+    _print_rollout(answer["state"]["rollout"])
+    _print_related(answer)
     _print_ledger(answer["state"]["ledger"])
     _print_brakes(answer)
 
@@ -64,6 +67,31 @@ def _print_head(answer: dict[str, Any]) -> None:
     if incident:
         said = f"incident {incident['id']}, {incident['severity']}, open for {incident['open_for']}"
         say(Text(f"  {said}", style="bold red"))
+
+
+def _print_rollout(rollout: dict[str, Any] | None) -> None:
+    if rollout is None:
+        return
+    _part("Rollout")
+    print_rollout(rollout)
+    print_gates(rollout["gates"])
+
+
+def _print_related(answer: dict[str, Any]) -> None:
+    """How the related prompts are; in an incident, what rolls those back that fail as well."""
+    if not answer["related"]:
+        return
+    _part("Related")
+    rows = [
+        (verdict(row["verdict"] or "unsure"), row["prompt"], row["route"], row["words"])
+        for row in answer["related"]
+    ]
+    _rows(("", "", "", ""), rows, "")
+    failing = [row for row in answer["related"] if row["verdict"] == "breach"]
+    if answer["state"]["incident"] and failing:
+        say("  they fail as well; to roll them back together:")
+        for row in failing:
+            say(f"    {row['rolls_back']}")
 
 
 def _print_sees(findings: list[dict[str, Any]]) -> None:

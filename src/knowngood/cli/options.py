@@ -103,3 +103,36 @@ PolicyFileOption = Annotated[
         show_default=False,
     ),
 ]
+Stages = Annotated[
+    str,
+    typer.Option(
+        "--stages",
+        metavar="SHARES",
+        help="The stages, such as 1%,5%,25%,100%; default: the policy's.",
+        show_default=False,
+    ),
+]
+Hold = Annotated[
+    str,
+    typer.Option(
+        "--hold",
+        metavar="TIME",
+        help="How long a stage lasts at least; default: the policy's.",
+        show_default=False,
+    ),
+]
+WaitAtMost = Annotated[
+    str,
+    typer.Option(
+        "--wait-at-most",
+        metavar="TIME",
+        help="After this long without proof a person is asked; default: the policy's.",
+        show_default=False,
+    ),
+]
+Timed = Annotated[
+    bool,
+    typer.Option(
+        "--timed", help="Leave stages on time alone: a breach stops it, no proof is asked for."
+    ),
+]

@@ -115,9 +115,9 @@ def _width(cell: Cell) -> int:
     return cell.cell_len if isinstance(cell, Text) else cell_len(cell)
 
 
-def verdict(word: str, more: str = "") -> Text:
-    """A verdict with its symbol, and in colour on a terminal."""
-    return Text(f"{SYMBOLS.get(word, '·')} {word}{more}", style=STYLES.get(word, ""))
+def verdict(word: str, more: str = "", words: str = "") -> Text:
+    """A verdict with its symbol, and in colour on a terminal; `words` are said in its place."""
+    return Text(f"{SYMBOLS.get(word, '·')} {words or word}{more}", style=STYLES.get(word, ""))
 
 
 def styled(word: str) -> Text:

@@ -1,8 +1,13 @@
-"""`knowngood promote`: serve a version to everybody."""
+"""`knowngood promote`: begin to serve a version, up a ladder or to everybody at once."""
+
+from typing import Annotated
+
+import typer
 
 from knowngood.cli.backend import connect
 from knowngood.cli.changes import print_change
 from knowngood.cli.errors import need_because
+from knowngood.cli.ladder import ladder_of
 from knowngood.cli.names import version_of
 from knowngood.cli.options import (
     DEFAULT_ENVIRONMENT,
@@ -11,13 +16,17 @@ from knowngood.cli.options import (
     Because,
     DryRun,
     Env,
+    Hold,
     Json,
     Name,
     OptionalVersion,
     Override,
     Revision,
+    Stages,
+    Timed,
     Token,
     Url,
+    WaitAtMost,
 )
 
 
@@ -26,6 +35,11 @@ def promote(
     version: OptionalVersion = "",
     because: Because = "",
     env: Env = DEFAULT_ENVIRONMENT,
+    now: Annotated[bool, typer.Option("--now", help="No ladder: everybody at once.")] = False,
+    stages: Stages = "",
+    hold: Hold = "",
+    wait_at_most: WaitAtMost = "",
+    timed: Timed = False,
     override: Override = [],  # noqa: B006 # Typer copies it
     revision: Revision = None,
     dry_run: DryRun = False,
@@ -34,9 +48,10 @@ def promote(
     actor: As = "",
     as_json: Json = False,
 ) -> None:
-    """Serve a version to everybody.
+    """Begin to serve a version, stage by stage.
 
-    The first version that is ever served in an environment is good as declared.
+    Each stage is left when the version is proven safe; --now serves it to everybody at once. The
+    first version that is ever served in an environment is good as declared.
     """
     prompt, wanted = version_of(name, version)
     body = {
@@ -44,6 +59,8 @@ def promote(
         "version": wanted,
         "environment": env,
         "because": need_because(because),
+        "now": now or None,
+        **ladder_of(stages, hold, wait_at_most, timed),
         "override": override or None,
         "revision": revision,
         "dry_run": dry_run or None,

@@ -7,6 +7,7 @@ from rich.text import Text
 
 from knowngood.cli.backend import connect
 from knowngood.cli.changes import print_would
+from knowngood.cli.ladder import stages_of
 from knowngood.cli.names import optional_version
 from knowngood.cli.options import (
     DEFAULT_ENVIRONMENT,
@@ -16,6 +17,7 @@ from knowngood.cli.options import (
     Db,
     DryRun,
     Env,
+    Hold,
     Json,
     Name,
     OptionalVersion,
@@ -42,6 +44,22 @@ def rollback(
     no_quarantine: Annotated[
         bool, typer.Option("--no-quarantine", help="Leave the version that goes a candidate.")
     ] = False,
+    alone: Annotated[
+        bool, typer.Option("--alone", help="Leave what it was released with where it is.")
+    ] = False,
+    gradual: Annotated[
+        bool, typer.Option("--gradual", help="Stage by stage, for minor harm.")
+    ] = False,
+    stages: Annotated[
+        str,
+        typer.Option(
+            "--stages",
+            metavar="SHARES",
+            help="Of a gradual one: what is left to the bad version, such as 50%,0%.",
+            show_default=False,
+        ),
+    ] = "",
+    hold: Hold = "",
     override: Override = [],  # noqa: B006 # Typer copies it
     revision: Revision = None,
     dry_run: DryRun = False,
@@ -55,7 +73,8 @@ def rollback(
     """Put the last known-good version back.
 
     For everybody and at once: to VERSION or, without one, to the newest version that is known to
-    be good. No brake holds a rollback by hand.
+    be good. No brake holds a rollback by hand. A gradual one becomes an instant one when you ask
+    for it again without --gradual.
     """
     prompt, target = optional_version(name, version)
     body = {
@@ -68,6 +87,10 @@ def rollback(
         "revision": revision,
         "dry_run": dry_run or None,
         "quarantine": False if no_quarantine else None,
+        "alone": alone or None,
+        "gradual": gradual or None,
+        "stages": stages_of(stages),
+        "hold": hold or None,
     }
     answer = connect(url, token, actor, db, policy).post("/api/rollback", body)
     if as_json:
@@ -84,8 +107,11 @@ def _print(answer: dict[str, Any], prompt: str, env: str, with_server: bool) -> 
         print_would(title, answer["would"])
     else:
         versions = f"{answer['from_version']} -> {answer['to_version']}"
-        say(Text(f"ROLLBACK {versions}  {prompt} in {env}", style="bold green"))
+        word = "GRADUAL ROLLBACK" if answer["outcome"] == "gradual" else "ROLLBACK"
+        say(Text(f"{word} {versions}  {prompt} in {env}", style="bold green"))
         say(f"  generation {answer['generation']}, audit entry {answer['id']}")
+        if answer.get("together_with"):
+            say(f"  together with what it was released with: {', '.join(answer['together_with'])}")
         if with_server:
             say(f"  verification runs: knowngood explain {prompt} --env {env}")
         else:

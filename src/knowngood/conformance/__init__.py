@@ -27,6 +27,7 @@ from knowngood.conformance.observations import (
     ClientsConformance,
     SeriesConformance,
 )
+from knowngood.conformance.releases import ReleasesConformance
 
 __all__ = ["StoreConformance"]
 
@@ -41,5 +42,6 @@ class StoreConformance(
     PoliciesConformance,
     CheckpointsConformance,
     EvaluationsConformance,
+    ReleasesConformance,
 ):
     """All laws of a store. Subclass it and give it a `store` fixture."""

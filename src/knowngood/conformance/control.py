@@ -25,11 +25,11 @@ from knowngood.core.errors import (
     UnknownPrompt,
     UnknownVersion,
 )
+from knowngood.core.history import AuditEntry
 from knowngood.core.model import (
     FLEET,
     Action,
     Arm,
-    AuditEntry,
     Content,
     CountRollback,
     Enter,

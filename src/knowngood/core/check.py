@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+from knowngood.core import ladder
 from knowngood.core.errors import KnowngoodError
 from knowngood.core.model import (
     FLEET,
@@ -16,6 +17,7 @@ from knowngood.core.model import (
     Steady,
     Verifying,
 )
+from knowngood.core.rollout import Rollout
 
 INCIDENT_NUMBER = re.compile(r"g(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)")
 
@@ -41,6 +43,7 @@ def problems(state: State) -> list[Problem]:
         *(_errors(state, _ledger(state))),
         *(_errors(state, _fleet(state) if state.prompt == FLEET else _route(state))),
         *(_errors(state, _phase(state))),
+        *(_errors(state, _rollout(state, state.rollout) if state.rollout else ())),
         *(_errors(state, _incident(state, state.incident) if state.incident else ())),
         *(Problem("warning", f"{_name(state)}: {message}") for message in _oddities(state)),
     ]
@@ -127,6 +130,20 @@ def _phase(state: State) -> Iterator[str]:
                 yield f"the recovery's attempt count is {phase.attempt_count}"
         case Steady():
             pass
+
+
+def _rollout(state: State, rollout: Rollout) -> Iterator[str]:
+    """A rollout says what is served, and stands on a stage of a ladder that is one."""
+    steps = rollout.ladder
+    if not 0 <= rollout.stage < len(steps.stages_bp):
+        yield f"the rollout stands on stage {rollout.stage} of {len(steps.stages_bp)}"
+        return
+    if wrong := ladder.problem(steps.stages_bp, rollout.kind):
+        yield f"the rollout's ladder: {wrong}"
+    if state.route is None or state.route.arms != ladder.arms(rollout):
+        yield f"the route is not that of the rollout's stage, {ladder.stages_words(rollout)}"
+    if isinstance(state.phase, Verifying):
+        yield "a rollout goes on while a rollback is verified"
 
 
 def _serves(route: Route | None, version: str) -> bool:

@@ -6,7 +6,11 @@ from dataclasses import dataclass
 from knowngood.core.check import refuse
 from knowngood.core.errors import StaleState
 from knowngood.core.evolve import audit_entries, evolve, moves_route, outgoing
-from knowngood.core.model import AuditEntry, Change, Outgoing, State
+from knowngood.core.history import AuditEntry, Outgoing
+from knowngood.core.model import (
+    Change,
+    State,
+)
 
 StateKey = tuple[str, str]  # environment, prompt
 

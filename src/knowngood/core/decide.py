@@ -10,6 +10,7 @@ from knowngood.core.frozen import FROZEN, freeze
 from knowngood.core.look import findings
 from knowngood.core.model import (
     Action,
+    Change,
     Confirming,
     Decision,
     Observed,
@@ -27,6 +28,8 @@ from knowngood.core.steps.bake import bake
 from knowngood.core.steps.brakes import in_force
 from knowngood.core.steps.case import Case, Step
 from knowngood.core.steps.confirm import confirm
+from knowngood.core.steps.gradual import descend
+from knowngood.core.steps.ladder import climb
 from knowngood.core.steps.notice import alert, blindness
 from knowngood.core.steps.respond import respond, settle
 from knowngood.core.steps.verify import verify
@@ -53,6 +56,7 @@ def decide(state: State, observed: Observed, policy: PromptPolicy, now_ms: int) 
     case = Case(state, observed, policy, found, now_ms)
     actions: tuple[Action, ...] = ()
     fleet_actions: tuple[Action, ...] = ()
+    companions: tuple[Change, ...] = ()
     waits = _evidence_waits(case)
     # What is past its threshold and not proven yet is what people look for first.
     waiting = [wait for wait in waits if wait.kind == "evidence"]
@@ -60,12 +64,14 @@ def decide(state: State, observed: Observed, policy: PromptPolicy, now_ms: int) 
         waiting += step.waiting_on
         if step.actions and not actions:
             actions, fleet_actions = step.actions, step.fleet_actions
+            companions = step.companions
     waiting += waits
     return Decision(
         actions=_with_look(case, actions),
         findings=found,
         waiting_on=tuple(dict.fromkeys(waiting)),
         fleet_actions=fleet_actions,
+        companions=companions,
         recheck_after_ms=BUSY_RECHECK_MS if actions else _recheck_ms(case),
     )
 
@@ -86,7 +92,8 @@ def _steps(case: Case) -> tuple[Step, ...]:
         case Verifying() as phase:
             return (verify(case, phase), blindness(case))
         case Confirming() as phase:
-            return (confirm(case, phase), blindness(case))
+            # A hold of a rollback does not keep one that is under way from going on.
+            return (confirm(case, phase), descend(case), blindness(case))
         case Steady():
             return (
                 respond(case),
@@ -94,7 +101,9 @@ def _steps(case: Case) -> tuple[Step, ...]:
                 blindness(case),
                 _automation_ended(case),
                 settle(case),
+                descend(case),
                 alert(case),
+                climb(case),
                 bake(case),
             )
 
@@ -125,5 +134,5 @@ def _recheck_ms(case: Case) -> int:
     seen = any(case.observed.evidence(arm.version).buckets for arm in route.arms)
     if seen or state.incident or state.told:
         return ACTIVE_RECHECK_MS
-    baking = state.standing(case.suspect) is Standing.CANDIDATE
+    baking = state.rollout or state.standing(case.suspect) is Standing.CANDIDATE
     return WATCHED_RECHECK_MS if baking or state.automation else IDLE_RECHECK_MS

@@ -93,6 +93,18 @@ class UnknownEnvironment(KnowngoodError):
     code = "unknown_environment"
 
 
+class UnknownRelease(KnowngoodError):
+    """There is no release of this name."""
+
+    code = "unknown_release"
+
+
+class ReleaseConflict(KnowngoodError):
+    """A release of this name exists with other versions; releases are immutable."""
+
+    code = "release_conflict"
+
+
 class UnknownEntry(KnowngoodError):
     """There is no entry with this id."""
 
@@ -141,6 +153,12 @@ class NoTarget(KnowngoodError):
     code = "no_target"
 
 
+class TargetUnfit(KnowngoodError):
+    """A recorded evaluation speaks against the target."""
+
+    code = "target_evaluation"
+
+
 class NotConfirmed(KnowngoodError):
     """Problem not confirmed: nothing is found wrong, so nothing was changed."""
 
@@ -163,6 +181,24 @@ class BadWeights(KnowngoodError):
     """The weights of a route are not valid."""
 
     code = "bad_weights"
+
+
+class BadLadder(KnowngoodError):
+    """The stages of a rollout are not valid."""
+
+    code = "bad_ladder"
+
+
+class NoRollout(KnowngoodError):
+    """No rollout is under way."""
+
+    code = "no_rollout"
+
+
+class GateClosed(KnowngoodError):
+    """A gate does not let the version through."""
+
+    code = "gate_closed"
 
 
 class StoreUnavailable(KnowngoodError):

@@ -12,7 +12,8 @@ from hashlib import sha256
 from math import fsum, isfinite
 
 from knowngood.core.errors import BadEvaluation
-from knowngood.core.model import AuditEntry
+from knowngood.core.gate import Answer
+from knowngood.core.history import AuditEntry
 
 # One body of the API (1 MiB) holds so many with ids of that length. Suites of prompts have hundreds
 # of examples, since each costs a call and a judge.
@@ -284,14 +285,6 @@ class Requirement:
             raise BadEvaluation(f"{self.at_least} is no accuracy from 0 to 1")
 
 
-class Gate(StrEnum):
-    """May a version pass? NOT_YET: an evaluation is missing or too old."""
-
-    ALLOW = "allow"
-    DENY = "deny"
-    NOT_YET = "not yet"
-
-
 class Why(StrEnum):
     """What the answer rests on."""
 
@@ -302,13 +295,13 @@ class Why(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Met:
     """Whether a requirement is met, and by which evaluation; `age_ms` is how old that one is.
 
     Its words are in core/explain.py.
     """
 
-    gate: Gate
+    answer: Answer
     why: Why
     requirement: Requirement
     evaluation: Evaluation | None = None
@@ -321,19 +314,19 @@ def newest(evaluations: Iterable[Evaluation], suite: str) -> Evaluation | None:
     return max(of_suite, key=lambda e: (e.recorded_ms, e.id), default=None)
 
 
-def meets(evaluations: Sequence[Evaluation], requirement: Requirement, now_ms: int) -> Answer:
+def meets(evaluations: Sequence[Evaluation], requirement: Requirement, now_ms: int) -> Met:
     """Whether the evaluations, all of one version, meet the requirement; the newest one counts.
 
     A version that was never evaluated, or too long ago, is not denied: it is waited on.
     """
     found = newest(evaluations, requirement.suite)
     if found is None:
-        return Answer(Gate.NOT_YET, Why.NONE, requirement)
+        return Met(Answer.NOT_YET, Why.NONE, requirement)
     age_ms = max(0, now_ms - found.recorded_ms)
     if requirement.max_age_ms is not None and age_ms > requirement.max_age_ms:
-        return Answer(Gate.NOT_YET, Why.OLD, requirement, found, age_ms)
+        return Met(Answer.NOT_YET, Why.OLD, requirement, found, age_ms)
     # Exact, as people wrote it: in floats 7 of 100 would be less than 0.07.
     bar = Fraction(str(requirement.at_least)) * found.tally.case_count
     if found.tally.passed_count >= bar:
-        return Answer(Gate.ALLOW, Why.MET, requirement, found, age_ms)
-    return Answer(Gate.DENY, Why.BELOW, requirement, found, age_ms)
+        return Met(Answer.ALLOW, Why.MET, requirement, found, age_ms)
+    return Met(Answer.DENY, Why.BELOW, requirement, found, age_ms)

@@ -3,23 +3,24 @@
 from collections.abc import Iterable
 from dataclasses import replace
 
+from knowngood.core.history import AuditEntry, Outgoing
 from knowngood.core.model import (
     Action,
-    AuditEntry,
     Change,
     CountRollback,
     Enter,
     Entry,
     Freeze,
     Incident,
+    Join,
     MoveRoute,
     Notify,
-    Outgoing,
     Record,
     Renew,
     Route,
     SetAutomation,
     SetIncident,
+    SetRollout,
     ShareStep,
     Spell,
     Stand,
@@ -100,6 +101,9 @@ def _step(state: State, action: Action, actor: str, generation: int, now_ms: int
         case Freeze(version, baseline):
             left = state.entry(version)
             return _write(state, replace(left, baseline=baseline)) if left else state
+        case Join(version, release):
+            member = state.entry(version)
+            return _write(state, replace(member, release=release)) if member else state
         case Renew(version):
             alarmed = state.entry(version)
             return _write(state, replace(alarmed, fresh_ms=now_ms)) if alarmed else state
@@ -107,6 +111,8 @@ def _step(state: State, action: Action, actor: str, generation: int, now_ms: int
             return replace(state, phase=phase)
         case SetIncident(incident):
             return _set_incident(state, incident, now_ms)
+        case SetRollout(rollout):
+            return replace(state, rollout=rollout)
         case Told(notice, forget):
             kept = tuple(n for n in state.told if n != notice)
             return replace(state, told=kept if forget else (*kept, notice))
@@ -125,7 +131,7 @@ def _set_incident(state: State, incident: Incident | None, now_ms: int) -> State
         return replace(state, incident=incident)
     spells = state.spells
     if before is not None:
-        spells = (*spells, Spell(before.opened_ms, now_ms))[-SPELLS_MAX:]
+        spells = (*spells, Spell(before.opened_ms, now_ms, before.version))[-SPELLS_MAX:]
     count = state.incident_count + (incident is not None)
     return replace(state, incident=incident, incident_count=count, spells=spells)
 
@@ -142,8 +148,11 @@ def _move(state: State, route: Route, actor: str, now_ms: int) -> State:
             standing = Standing.GOOD if declared else Standing.CANDIDATE
             because = "first version routed here: good as declared" if declared else "deployed"
             entry = Entry(arm.version, standing, now_ms, because=because, actor=actor)
-        state = _write(state, replace(entry, routed_ms=now_ms, fresh_ms=None))
-    return replace(state, route=route, phase=Steady(), told=(), incident_count=0)
+        state = _write(state, replace(entry, routed_ms=now_ms, fresh_ms=None, release=None))
+    for version in sorted(before - {arm.version for arm in route.arms}):
+        if gone := state.entry(version):
+            state = _write(state, replace(gone, left_ms=now_ms))
+    return replace(state, route=route, phase=Steady(), told=(), incident_count=0, rollout=None)
 
 
 def _steps(state: State, route: Route) -> tuple[ShareStep, ...]:

@@ -4,7 +4,8 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from knowngood.core.evaluation import Answer, Tally, Why
+from knowngood.core.evaluation import Met, Tally, Why
+from knowngood.core.ladder import stages_words
 from knowngood.core.measure import QUANTILES, rung_of
 from knowngood.core.model import (
     WHOLE_BP,
@@ -23,6 +24,7 @@ from knowngood.core.model import (
 )
 from knowngood.core.paired import PROOF, Paired
 from knowngood.core.reading import Proof, TimeToDetect
+from knowngood.core.rollout import RolloutKind
 from knowngood.core.watch import is_rate
 from knowngood.core.window import LATENCY_BASE
 
@@ -247,6 +249,19 @@ def _other_wait_words(wait: Wait, have: int, need: int) -> str:
             return f"the target to be healthy: {detail}"
         case "verify_metric":
             return f"the target's {metric_words(detail)} to be back: not enough evidence yet"
+        case "stage_time":
+            return f"the stage's time: {duration(wait.need or 0)} left"
+        case "stage_proof":
+            eta = "" if wait.eta_ms is None else f", about {duration(wait.eta_ms)} at this traffic"
+            return f"proof that {detail} is safe: {have} of {need} calls, if no more fail{eta}"
+        case "soak":
+            return f"the soak on {detail}: {duration(wait.need or 0)} left"
+        case "soak_calls":
+            return f"calls on {detail}: {have} so far, {need} needed"
+        case "freeze":
+            return f"the end of a change freeze ({detail}): {duration(wait.need or 0)} left"
+        case "gate":
+            return f"a person: {detail}"
         case "bake_time":
             return f"the bake: {duration(wait.need or 0)} left before {detail} can be good"
         case "bake_evidence":
@@ -302,6 +317,20 @@ def phase_words(phase: Phase) -> str:
             return f"confirming {trigger} on {version}"
         case Verifying(from_version=old, to_version=new):
             return f"verifying the rollback {old} -> {new}"
+
+
+def doing_words(state: State) -> str:
+    """What is under way with a prompt, its rollout included: `canary of v2: 1% -> [5%] -> 100%`."""
+    rollout = state.rollout
+    if rollout is None or not isinstance(state.phase, Steady):
+        return phase_words(state.phase)
+    paused = f", paused by {rollout.pause.actor}" if rollout.pause else ""
+    if rollout.kind is RolloutKind.GRADUAL:
+        way = f"{rollout.from_version} -> {rollout.to_version}"
+        return f"gradual rollback {way}: {stages_words(rollout)}{paused}"
+    if rollout.is_baking:
+        return f"bake of {rollout.to_version}{paused}"
+    return f"canary of {rollout.to_version}: {stages_words(rollout)}{paused}"
 
 
 def decision_words(state: State, decision: Decision) -> str:
@@ -374,7 +403,7 @@ def tally_words(tally: Tally) -> str:
     return ", ".join(words)
 
 
-def answer_words(answer: Answer) -> str:
+def answer_words(answer: Met) -> str:
     """Why an evaluation allows a version, denies it, or is waited on."""
     requirement, found = answer.requirement, answer.evaluation
     wanted = f"{requirement.suite} of at least {_rate(requirement.at_least)}"

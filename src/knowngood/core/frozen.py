@@ -56,6 +56,8 @@ def freeze(state: State, observed: Observed, now_ms: int) -> dict[str, Any]:
         "provider": observed.provider,
         "related": [to_data(related) for related in observed.related],
         "unrelated_clear": list(observed.unrelated_clear),
+        "unfit": dict(observed.unfit),
+        "partners": [to_data(partner) for partner in observed.partners],
     }
 
 
@@ -76,6 +78,8 @@ def thaw(data: Mapping[str, Any]) -> FrozenLook:
         provider=data["provider"],
         related=tuple(from_data(Related, each) for each in data["related"]),
         unrelated_clear=tuple(data["unrelated_clear"]),
+        unfit=data.get("unfit", {}),
+        partners=tuple(from_data(State, each) for each in data.get("partners", ())),
     )
     return FrozenLook(from_data(State, data["state"]), observed, data["now_ms"])
 

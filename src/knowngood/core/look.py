@@ -1,7 +1,7 @@
 """All findings on a prompt: which versions are looked at, over which stretch, against what."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import replace
 
 from knowngood.core.detect import Baseline, Frame, detect
@@ -18,9 +18,16 @@ from knowngood.core.model import (
     Verdict,
 )
 from knowngood.core.reading import RateSign, Reading
+from knowngood.core.rollout import RolloutKind
 from knowngood.core.rules import AlertRule, Condition, PromptPolicy, Trigger
 from knowngood.core.track import GATE_REQUESTS, Plan, Split
-from knowngood.core.watch import ELEVATED_RATE, Watch, alert_triggers, elevated
+from knowngood.core.watch import (
+    ELEVATED_RATE,
+    Watch,
+    alert_triggers,
+    elevated,
+    target_trigger,
+)
 from knowngood.core.window import BUCKET_MS, Window
 
 WORSE_THAN_CONTROL = "worse_than_control"
@@ -59,7 +66,16 @@ def findings(
             for window_ms in {t.window_ms for t in triggers}
         }
         found += [detect(t, frames[t.window_ms], policy) for t in triggers]
-    return (*found, *_always(state, observed, policy, now_ms))
+    return (*found, *_of_target(state, observed, policy), *_always(state, observed, policy, now_ms))
+
+
+def _of_target(state: State, observed: Observed, policy: PromptPolicy) -> tuple[Finding, ...]:
+    """How the target of a gradual rollback is, which decides whether it goes on."""
+    rollout = state.rollout
+    if rollout is None or rollout.kind is not RolloutKind.GRADUAL:
+        return ()
+    seen = frame(state, observed, policy, rollout.to_version, policy.window_ms)
+    return (detect(target_trigger(policy), seen, policy),)
 
 
 def _always(
@@ -153,15 +169,17 @@ def overall(found: Iterable[Finding]) -> Verdict | None:
     labels, there is no baseline) leaves the word to the others.
     """
     judged = list(found)
-    heard = [f for f in judged if not _is_out_of_reach(f)]
+    heard = [f for f in judged if not is_out_of_reach(f)]
     verdicts = {f.verdict for f in heard or judged}
     order = (Verdict.BREACH, Verdict.BLIND, Verdict.UNSURE, Verdict.CLEAR)
     return next((v for v in order if v in verdicts), None)
 
 
-def _is_out_of_reach(finding: Finding) -> bool:
+def is_out_of_reach(finding: Finding) -> bool:
+    """Whether more traffic of the same kind would never make the trigger sure."""
     return finding.verdict is Verdict.UNSURE and all(
-        wait.kind in ("baseline", "not_separable") or (wait.kind == "labels" and not wait.have)
+        wait.kind in ("baseline", "not_separable")
+        or (wait.kind in ("labels", "requests") and not wait.have)  # nobody scores, or times, calls
         for wait in finding.waiting_on
     )
 
@@ -204,8 +222,10 @@ def _baselines(
     return tuple(possible)
 
 
-def newest_good(state: State, besides: str, with_baseline: bool = False) -> Entry | None:
-    """The good version that served most recently, other than `besides`.
+def newest_good(
+    state: State, besides: str, with_baseline: bool = False, without: Container[str] = ()
+) -> Entry | None:
+    """The good version that served most recently, other than `besides` and those in `without`.
 
     Versions that a person vouched for but that never served come last, newest word first.
     """
@@ -214,6 +234,7 @@ def newest_good(state: State, besides: str, with_baseline: bool = False) -> Entr
         for e in state.ledger
         if e.standing is Standing.GOOD
         and e.version != besides
+        and e.version not in without
         and (e.baseline is not None or not with_baseline)
     ]
     return max(good, key=lambda e: (e.routed_ms or 0, e.since_ms), default=None)

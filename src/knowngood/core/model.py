@@ -11,6 +11,8 @@ from typing import Any
 
 from knowngood.core.errors import BadWeights
 from knowngood.core.reading import NOTHING_READ, Proof, Reading
+from knowngood.core.release import Release
+from knowngood.core.rollout import Rollout
 from knowngood.core.window import EMPTY, Bucket, Window, since
 
 WHOLE_BP = 10_000
@@ -198,6 +200,8 @@ class Entry:
     because: str = ""
     actor: str = ""
     baseline: Window | None = None
+    left_ms: int | None = None  # when it last left the route
+    release: Release | None = None  # what it was promoted with
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,10 +263,11 @@ class Incident:
 
 @dataclass(frozen=True, slots=True)
 class Spell:
-    """A stretch of time in which an incident was open."""
+    """A stretch of time in which an incident was open, and the version that it was about."""
 
     since_ms: int
     until_ms: int
+    version: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -294,6 +299,7 @@ class State:
     automation: Hold | None = None
     rollbacks_ms: tuple[int, ...] = ()  # automatic rollbacks of the last hour
     spells: tuple[Spell, ...] = ()  # incidents that are over, oldest first
+    rollout: Rollout | None = None  # a ladder, its bake, or a gradual rollback
 
     def entry(self, version: str) -> Entry | None:
         """The version's line in the ledger, if it has one."""
@@ -395,6 +401,8 @@ class Observed:
     provider: str | None = None
     related: tuple[Related, ...] = ()
     unrelated_clear: tuple[str, ...] = ()  # prompts of the provider that are known to be well
+    partners: tuple[State, ...] = ()  # of the prompts that the suspect was released with
+    unfit: Mapping[str, str] = field(default_factory=dict)  # no targets, by their evaluations: why
 
     def evidence(self, version: str) -> Evidence:
         """What was reported of the version; empty when nothing was."""
@@ -463,6 +471,14 @@ class Freeze:
 
 
 @dataclass(frozen=True, slots=True)
+class Join:
+    """Remember what a version was promoted with; it goes back with it, too."""
+
+    version: str
+    release: Release
+
+
+@dataclass(frozen=True, slots=True)
 class Renew:
     """Begin a version's evidence anew: the alarm that it gave has ended."""
 
@@ -481,6 +497,13 @@ class SetIncident:
     """Open, amend or (None) close the incident."""
 
     incident: Incident | None
+
+
+@dataclass(frozen=True, slots=True)
+class SetRollout:
+    """Begin a rollout, go on, or (None) end it. A moved route ends it, unless this follows."""
+
+    rollout: Rollout | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -527,30 +550,17 @@ Action = (
     MoveRoute
     | Stand
     | Freeze
+    | Join
     | Renew
     | Enter
     | SetIncident
+    | SetRollout
     | Notify
     | Told
     | SetAutomation
     | CountRollback
     | Record
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """What to do now, what was found, and what it waits on.
-
-    `fleet_actions` go to the fleet's state in the same transaction. `recheck_after_ms` is when to
-    look again even if nothing is reported.
-    """
-
-    actions: tuple[Action, ...] = ()
-    findings: tuple[Finding, ...] = ()
-    waiting_on: tuple[Wait, ...] = ()
-    fleet_actions: tuple[Action, ...] = ()
-    recheck_after_ms: int = 5_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -566,34 +576,17 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
-class AuditEntry:
-    """One line of history. History only ever grows. `id` is given by the store, rising."""
+class Decision:
+    """What to do now, what was found, and what it waits on.
 
-    at_ms: int
-    environment: str
-    prompt: str
-    kind: str
-    because: str
-    actor: str
-    revision: int
-    generation: int
-    policy_revision: str = ""
-    detail: Mapping[str, Any] = field(default_factory=dict)
-    id: int = 0
+    `fleet_actions` go to the fleet's state in the same transaction, and `companions` to the prompts
+    that were released with this one. `recheck_after_ms` is when to look again even if nothing is
+    reported.
+    """
 
-
-@dataclass(frozen=True, slots=True)
-class Outgoing:
-    """A message that waits in the outbox. `id` is given by the store."""
-
-    key: str
-    environment: str
-    prompt: str
-    audience: str
-    severity: Severity
-    subject: str
-    body: str
-    created_ms: int
-    next_try_ms: int
-    attempt_count: int = 0
-    id: int = 0
+    actions: tuple[Action, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    waiting_on: tuple[Wait, ...] = ()
+    fleet_actions: tuple[Action, ...] = ()
+    companions: tuple[Change, ...] = ()
+    recheck_after_ms: int = 5_000

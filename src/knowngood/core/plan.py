@@ -13,6 +13,7 @@ from knowngood.core.compare import Sides, anytime_factor, needed_for_means
 from knowngood.core.experiment_metric import LATENCY, SLOW_LIMIT
 from knowngood.core.model import WHOLE_BP
 from knowngood.core.rare import needed_for_below, needed_for_rate_below
+from knowngood.core.rollout import Ladder
 from knowngood.core.rules import Aim, ExperimentRule, Looks
 from knowngood.core.stats import DAY_MS, safe_calls
 from knowngood.core.unit_sums import ERRORS
@@ -50,15 +51,6 @@ class Today:
     error_rate: float
     slow_share: float | None = None
     spreads: Mapping[str, Spread] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Ladder:
-    """A policy's ladder: rising shares up to the whole, and what holds for each stage."""
-
-    stages_bp: tuple[int, ...]
-    hold_ms: int
-    wait_at_most_ms: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +111,7 @@ class Plan:
 def plan(ladder: Ladder, today: Today, rule: ExperimentRule | None) -> Plan:
     """How long each stage of the ladder needs at today's traffic, and what would be better.
 
-    Stages that would not prove safety within `wait_at_most_ms` are left out; if that is the first,
+    Stages that would not prove safety within `wait_ms` are left out; if that is the first,
     the smallest round share that would takes its place, unless the next stage is close to it. The
     gate belongs to the last stage below
     the whole, and moves to one half if that is where it can end in time, or at all.
@@ -282,7 +274,7 @@ def _time_ms(count: int | None, per_s: float) -> int | None:
 
 
 def _in_time(need: StageNeed, ladder: Ladder) -> bool:
-    return need.sure_ms is not None and need.sure_ms <= ladder.wait_at_most_ms
+    return need.sure_ms is not None and need.sure_ms <= ladder.wait_ms
 
 
 def _first_in_time(ladder: Ladder, today: Today, rule: ExperimentRule | None) -> StageNeed | None:
@@ -298,7 +290,7 @@ def _with_gate(
     last = kept[-1] if kept else None
     half = stage_need(HALF_BP, today, rule)
     at_last = last.gate_ms if last else None
-    late = at_last is None or at_last > ladder.wait_at_most_ms
+    late = at_last is None or at_last > ladder.wait_ms
     if late and half.gate_ms is not None and (at_last is None or half.gate_ms < at_last):
         # Stages above one half give the control too little.
         kept = [each for each in kept if each.share_bp < HALF_BP] + [half]
@@ -311,7 +303,7 @@ def _with_gate(
         reasons += [PlanReason("gate_never", metric=each.metric) for each in open_ones]
         if not open_ones:
             reasons.append(PlanReason("no_units"))
-    elif final > ladder.wait_at_most_ms:
+    elif final > ladder.wait_ms:
         reasons.append(PlanReason("wait_longer", kept[-1].share_bp, need_ms=final))
     return kept, reasons
 

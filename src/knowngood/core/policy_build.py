@@ -8,9 +8,11 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
+from knowngood.core.evaluation import Requirement
 from knowngood.core.model import Comparison, Method, Response, ScoreRange, Severity
 from knowngood.core.policy_ab import build_ab, check_ab, merge_ab, without_false
 from knowngood.core.policy_condition import parse_condition
+from knowngood.core.policy_freeze import parse_freeze
 from knowngood.core.policy_parse import (
     NAMED_SECTIONS,
     Reader,
@@ -20,16 +22,19 @@ from knowngood.core.policy_parse import (
     is_removal,
     limit_below,
 )
+from knowngood.core.rollout import Ladder
 from knowngood.core.rules import (
     AlertRule,
     BakeRule,
     BaselineRule,
+    EvaluationRule,
     FlapRule,
     PromptPolicy,
+    SoakRule,
     Trigger,
     VerifyRule,
 )
-from knowngood.core.units import duration_ms, share_bp
+from knowngood.core.units import duration_ms, exact_fraction, share_bp
 from knowngood.core.watch import is_rate
 
 Data = Mapping[str, Any]
@@ -353,7 +358,9 @@ def build(
     merged: Data, scores: Mapping[str, ScoreRange], counters: Sequence[str], revision: str
 ) -> PromptPolicy:
     """The policy of a prompt out of checked and merged sections."""
-    baseline, verify, bake, flap = (merged[key] for key in ("baseline", "verify", "bake", "flap"))
+    baseline, verify, bake, flap, soak = (
+        merged[key] for key in ("baseline", "verify", "bake", "flap", "soak")
+    )
     reader = Reader(scores, frozenset(counters))
     triggers = [
         build_trigger(reader, name, trigger, merged["window"])
@@ -379,6 +386,7 @@ def build(
             error_rate_below=limit_below(verify["error_rate"]),
             goal_ms=duration_ms(verify["goal"]),
             deadline_ms=duration_ms(verify["deadline"]),
+            takes_next=verify.get("not_recovered") == "next_good",
         ),
         bake=BakeRule(duration_ms(bake["for"]), share_bp(bake["holdback"])),
         flap=FlapRule(
@@ -387,12 +395,39 @@ def build(
             fleet_hour_count=flap["fleet_hour"],
         ),
         scores=scores,
+        soak=SoakRule(
+            environment=soak["environment"],
+            for_ms=duration_ms(soak["for"]),
+            min_calls=soak["min_calls"],
+            required=soak.get("required", "used"),
+        ),
+        canary=build_ladder(merged["canary"]["stages"], merged["canary"]),
+        gradual=build_ladder(merged["gradual"]["stages"], merged["gradual"]),
+        pause_above=reader.condition(merged["gradual"]["pause_above"]),
+        freezes=tuple(parse_freeze(each) for each in merged.get("freeze", ())),
+        evaluations=tuple(build_evaluation(each) for each in merged.get("evaluations", ())),
         keep_hot_count=merged["keep"]["hot"],
+        archive_ms=duration_ms(merged["keep"]["archive"]),
         auto_rollback_stale=merged.get("auto_rollback_stale", False),
         authors=tuple(merged.get("authors", ())),
         ab=build_ab(merged.get("ab")),
         revision=revision,
     )
+
+
+def build_ladder(stages: Sequence[Any], data: Data) -> Ladder:
+    """A ladder; what has no limit of its own may wait for ever."""
+    hold_ms = duration_ms(data["hold"])
+    wait_ms = duration_ms(data["wait_at_most"]) if "wait_at_most" in data else hold_ms
+    return Ladder(tuple(share_bp(each) for each in stages), hold_ms, wait_ms)
+
+
+def build_evaluation(data: Data) -> EvaluationRule:
+    """One evaluation; without `for` it is needed for both."""
+    used = data.get("for", ("promotion", "target"))
+    max_age_ms = duration_ms(data["max_age"]) if "max_age" in data else None
+    requirement = Requirement(data["suite"], float(exact_fraction(data["at_least"])), max_age_ms)
+    return EvaluationRule(requirement, "promotion" in used, "target" in used)
 
 
 def build_trigger(reader: Reader, name: str, data: Data, window: str) -> Trigger:

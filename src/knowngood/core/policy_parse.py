@@ -6,13 +6,15 @@ All problems of a file are collected, so that its owner mends it in one go.
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
 from typing import Any
 
 from knowngood.core.compare import MIN_PER_ARM
 from knowngood.core.errors import BadPolicy, KnowngoodError
+from knowngood.core.ladder import problem
 from knowngood.core.model import Method, Response, ScoreRange, Severity
 from knowngood.core.policy_condition import did_you_mean, parse_condition
+from knowngood.core.policy_freeze import parse_freeze
+from knowngood.core.rollout import RolloutKind
 from knowngood.core.rules import Aim, Condition, Looks
 from knowngood.core.units import (
     UNITS_MS,
@@ -37,6 +39,9 @@ DIRECTIONS = ("higher", "lower")
 BASELINE_SOURCES = ("control", "previous_good")
 TIMEOUTS = ("escalate", "rollback")
 COMPARABLE = ("error_rate", "latency_p99", "tokens_per_call", "cost_per_call")
+EVALUATED_FOR = ("promotion", "target")
+FAILED_ROLLBACK = ("ask", "next_good")
+SOAKS = ("always", "used", "never")
 THEN = (Response.ROLLBACK.value, Response.ASK.value, Response.ALERT.value)
 ROLES = ("on-call", "product-owner", "author")
 
@@ -331,18 +336,12 @@ def comparison(reader: Reader, path: str, value: Any) -> None:
         fields(reader, path, value, AB)
 
 
-def stages(rising: bool) -> Check:
+def stages(kind: RolloutKind) -> Check:
     """The check of a ladder: shares that rise to 100 %, or fall to 0 %, without repeats."""
 
     def read(value: Any) -> None:
-        shares_bp = [share_bp(item) for item in value]
-        pairs = list(pairwise(shares_bp))
-        if not shares_bp or shares_bp[-1] != (10_000 if rising else 0):
-            raise BadPolicy(f"the last stage is not {'100%' if rising else '0%'}")
-        if rising and (shares_bp[0] == 0 or any(a >= b for a, b in pairs)):
-            raise BadPolicy("the stages do not rise from above 0%")
-        if not rising and (shares_bp[0] == 10_000 or any(a <= b for a, b in pairs)):
-            raise BadPolicy("the stages do not fall from below 100%")
+        if wrong := problem(tuple(share_bp(item) for item in value), kind):
+            raise BadPolicy(wrong)
 
     def run(reader: Reader, path: str, value: Any) -> None:
         if not isinstance(value, Sequence) or isinstance(value, str):
@@ -368,6 +367,35 @@ def alert_conditions(reader: Reader, path: str, value: Any) -> None:
     listed(condition)(reader, path, value)
     if value == []:
         reader.wrong(path, "the list of conditions is empty", next_step="set the alert to null")
+
+
+def freeze(reader: Reader, path: str, value: Any) -> None:
+    """A time in which nothing is promoted."""
+    reader.attempt(path, parse_freeze, value)
+
+
+def at_least(reader: Reader, path: str, value: Any) -> None:
+    """The share of a suite that has to pass, such as `75%`."""
+
+    def read(value: Any) -> None:
+        if not 0 <= exact_fraction(value) <= 1:
+            raise BadPolicy(f"{shown(value)} is not between 0% and 100%")
+
+    reader.attempt(path, read, value)
+
+
+def evaluation(reader: Reader, path: str, value: Any) -> None:
+    """An evaluation that a version needs."""
+    known: dict[str, Check] = {
+        "suite": name,
+        "at_least": at_least,
+        "max_age": duration,
+        "for": listed(one_of("use of an evaluation", EVALUATED_FOR)),
+    }
+    fields(reader, path, value, known)
+    for key in ("suite", "at_least"):
+        if isinstance(value, Mapping) and key not in value:
+            reader.wrong(below(path, key), "an evaluation needs it", tuple(known))
 
 
 def related_prompts(reader: Reader, path: str, value: Any) -> None:
@@ -442,13 +470,33 @@ SECTIONS: dict[str, Check] = {
     ),
     "triggers": named(section(TRIGGER), removable=True),
     "alerts": named(section({"age": age, "when": alert_conditions}), removable=True),
-    "verify": section({"error_rate": error_limit, "goal": duration, "deadline": duration}),
-    "soak": section({"environment": name, "for": duration, "min_calls": count(0)}),
-    "canary": section({"stages": stages(True), "hold": duration, "wait_at_most": duration}),
-    "gradual": section({"stages": stages(False), "hold": duration, "pause_above": error_condition}),
+    "verify": section(
+        {
+            "error_rate": error_limit,
+            "goal": duration,
+            "deadline": duration,
+            "not_recovered": one_of("answer to a failed rollback", FAILED_ROLLBACK),
+        }
+    ),
+    "soak": section(
+        {
+            "environment": name,
+            "for": duration,
+            "min_calls": count(0),
+            "required": one_of("demand", SOAKS),
+        }
+    ),
+    "canary": section(
+        {"stages": stages(RolloutKind.CANARY), "hold": duration, "wait_at_most": duration}
+    ),
+    "gradual": section(
+        {"stages": stages(RolloutKind.GRADUAL), "hold": duration, "pause_above": error_condition}
+    ),
     "bake": section({"for": duration, "holdback": holdback}),
     "flap": section({"cooldown": duration, "per_prompt_hour": count(1), "fleet_hour": count(1)}),
     "keep": section({"hot": count(1), "archive": duration}),
+    "freeze": listed(freeze),
+    "evaluations": listed(evaluation),
     "ab": comparison,
 }
 PROMPT: dict[str, Check] = {**SECTIONS, "auto_rollback_stale": flag, "authors": listed(text)}

@@ -4,7 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
+from knowngood.core.evaluation import Requirement
 from knowngood.core.model import Comparison, Method, Response, ScoreRange, Severity
+from knowngood.core.rollout import Ladder
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +74,7 @@ class VerifyRule:
     error_rate_below: float = 0.01
     goal_ms: int = 60_000
     deadline_ms: int = 300_000
+    takes_next: bool = False  # a target that fails too gives way to the next known-good version
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +148,42 @@ class ExperimentRule:
 
 
 @dataclass(frozen=True, slots=True)
+class SoakRule:
+    """What a version must have survived before it may be promoted elsewhere.
+
+    `required` is `always`, `never`, or `used`: only of prompts that are served in `environment`.
+    """
+
+    environment: str = "staging"
+    for_ms: int = 24 * 3_600_000
+    min_calls: int = 100
+    required: str = "used"
+
+
+@dataclass(frozen=True, slots=True)
+class Freeze:
+    """A time in which nothing is promoted and no stage is left, rollbacks apart.
+
+    Either once, from `from_ms` to `until_ms` (Unix epoch), or each week: on `weekdays` (0 Monday)
+    from `from_ms` to `until_ms` after midnight UTC, over midnight if that is not later.
+    """
+
+    from_ms: int
+    until_ms: int
+    because: str
+    weekdays: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluationRule:
+    """An evaluation that a version needs: to be promoted, to be a rollback's target, or both."""
+
+    requirement: Requirement
+    of_promotion: bool = True
+    of_target: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class PromptPolicy:
     """The policy in force for one prompt."""
 
@@ -156,7 +195,14 @@ class PromptPolicy:
     bake: BakeRule
     flap: FlapRule
     scores: Mapping[str, ScoreRange]
+    soak: SoakRule
+    canary: Ladder
+    gradual: Ladder
+    pause_above: Condition  # of the target of a gradual rollback
+    freezes: tuple[Freeze, ...] = ()
+    evaluations: tuple[EvaluationRule, ...] = ()
     keep_hot_count: int = 3
+    archive_ms: int = 180 * 24 * 3_600_000
     auto_rollback_stale: bool = False
     authors: tuple[str, ...] = ()
     ab: ExperimentRule | None = None  # None: no comparison is asked for

@@ -18,6 +18,7 @@ MIN_LABELS = 10  # a handful of scores is one person's mood
 # A version that fails more often than this is worth a question whatever the policy asks for: the
 # gate of cascades and of a canary that does worse than its control.
 ELEVATED_RATE = 0.02
+TARGET_ILL = "gradual_target"
 UP = (Comparison.ABOVE, Comparison.INCREASE)
 
 
@@ -105,8 +106,21 @@ def watches(policy: PromptPolicy) -> tuple[Watch, ...]:
     triggers = [*policy.triggers]
     for rule in policy.alerts:
         triggers += alert_triggers(rule, policy)
+    triggers.append(target_trigger(policy))
     asked = [watch for trigger in triggers if (watch := watch_of(trigger))]
     return tuple(dict.fromkeys((*asked, elevated(policy.window_ms))))
+
+
+def target_trigger(policy: PromptPolicy) -> Trigger:
+    """What pauses a gradual rollback: its target's own failures."""
+    return Trigger(
+        name=TARGET_ILL,
+        when=policy.pause_above,
+        severity=Severity.CRITICAL,
+        action=Response.ASK,
+        who="on-call",
+        window_ms=policy.window_ms,
+    )
 
 
 def alert_triggers(rule: AlertRule, policy: PromptPolicy) -> list[Trigger]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from knowngood.core.model import Outgoing
+from knowngood.core.history import Outgoing
 from knowngood.ports import Delivered, Notifier, Page, Rejected, Retry, Store
 
 BATCH_COUNT = 100  # a tick hands over this many at most, so that a flood delays nothing else

@@ -7,13 +7,17 @@ from knowngood.core.model import (
     FLEET,
     Census,
     ClientSeen,
+    Confirming,
     Observed,
     Related,
     Sibling,
+    Standing,
     State,
     Verifying,
 )
+from knowngood.core.promotion import fails_as_target
 from knowngood.core.rules import PromptPolicy
+from knowngood.core.steps.together import release_of
 from knowngood.engine.recent import Recent
 from knowngood.ports import Store
 
@@ -108,7 +112,15 @@ class Outlook:
             provider=self.provider(state),
             related=others.related,
             unrelated_clear=others.unrelated_clear,
+            partners=partners(self.store, state),
+            unfit=self._unfit(state, policy, now_ms),
         )
+
+    def _unfit(self, state: State, policy: PromptPolicy, now_ms: int) -> dict[str, str]:
+        """Only where a target is about to be chosen: nobody else asks."""
+        if not isinstance(state.phase, Confirming):
+            return {}
+        return unfit(self.store, state, policy, now_ms)
 
     def _fleet_of(self, environment: str) -> State:
         if environment not in self._fleets:
@@ -139,6 +151,24 @@ def census(
 ) -> Census:
     """Who of the clients runs `generation` or a later one."""
     return _heard(clients, now_ms, listening_since_ms).census(generation)
+
+
+def partners(store: Store, state: State) -> tuple[State, ...]:
+    """The prompts that the suspect was released with and that still serve their part of it."""
+    release = release_of(state)
+    if release is None:
+        return ()
+    found = [store.states.get(state.environment, m.prompt) for m in release.besides(state.prompt)]
+    return tuple(each for each in found if release_of(each) == release)
+
+
+def unfit(store: Store, state: State, policy: PromptPolicy, now_ms: int) -> dict[str, str]:
+    """The known-good versions that a recorded evaluation speaks against as targets, and why."""
+    if not any(rule.of_target for rule in policy.evaluations):
+        return {}
+    good = [e.version for e in state.ledger if e.standing is Standing.GOOD]
+    why = {v: fails_as_target(policy, store.evaluations.of(state.prompt, v), now_ms) for v in good}
+    return {version: words for version, words in why.items() if words}
 
 
 def _since_ms(state: State, policy: PromptPolicy, until_ms: int) -> int:

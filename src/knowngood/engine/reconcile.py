@@ -184,7 +184,7 @@ def changes(seen: Look) -> tuple[Change, ...]:
                 seen.policy.revision,
             )
         )
-    return tuple(made)
+    return (*made, *decision.companions)
 
 
 def _guarded(reconciler: Reconciler, key: PromptKey, until_ms: int, now_ms: int) -> list[Look]:

@@ -27,11 +27,11 @@ from knowngood.core.errors import (
 )
 from knowngood.core.evolve import evolve, moves_route
 from knowngood.core.explain import route_words
+from knowngood.core.history import AuditEntry
 from knowngood.core.model import (
     FLEET,
     Action,
     Arm,
-    AuditEntry,
     Change,
     Observed,
     Record,
@@ -39,10 +39,13 @@ from knowngood.core.model import (
     State,
     Version,
 )
+from knowngood.core.rollout import Ladder
 from knowngood.core.steps import operator
 from knowngood.core.steps.case import Case
+from knowngood.core.steps.together import back_together
 from knowngood.core.window import Window
 from knowngood.engine.ingest import closed_until_ms
+from knowngood.engine.observe import partners, unfit
 from knowngood.server.desk import Desk, split, within
 from knowngood.server.read import version_data
 from knowngood.server.words import action_words, arms_data, hold_data, iso, when
@@ -53,7 +56,15 @@ EVIDENCE_WAIT_S = 2.0
 BECAUSE_CHARS_MAX = 2_000  # a reason, not an essay; it goes into pages and onto phones
 NOTE_CHARS_MAX = 2_000
 RECENT_COUNT = 200  # lines of history in which an order finds its own, written a moment ago
-OVERRIDES = ("quarantined", "not_known_good", "in_progress")
+OVERRIDES = (
+    "quarantined",
+    "not_known_good",
+    "in_progress",
+    "freeze",
+    "soak",
+    "evaluation",
+    "target_evaluation",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +79,21 @@ class Ask:
 
 
 @dataclass(frozen=True, slots=True)
-class _Done:
+class Gradual:
+    """How a person wants a rollback to take its time; None is what the policy says."""
+
+    stages_bp: tuple[int, ...] | None = None
+    hold_ms: int | None = None
+
+    def of(self, ladder: Ladder) -> Ladder:
+        """The policy's ladder with what is wanted otherwise."""
+        stages_bp = ladder.stages_bp if self.stages_bp is None else self.stages_bp
+        hold_ms = ladder.hold_ms if self.hold_ms is None else self.hold_ms
+        return Ladder(stages_bp, hold_ms, max(ladder.wait_ms, hold_ms))
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
     """What an order did, or with `dry_run` would have done."""
 
     before: State
@@ -170,26 +195,6 @@ def _pushed(desk: Desk, pushed: Version, ask: Ask) -> AuditEntry:
 # --- Routes
 
 
-def promote(
-    desk: Desk, environment: str, prompt: str, version: str, ask: Ask, now_ms: int
-) -> dict[str, Any]:
-    """Serve a version to everybody.
-
-    Raises Unknown…, BadRequest without a reason, Quarantined, InProgress or StaleState.
-    """
-    desk.check_environment(environment)
-    name, wanted = desk.resolve(prompt, version)
-    assert wanted is not None
-    _check(ask, because=True)
-
-    def decide(state: State) -> tuple[Action, ...]:
-        outgoing = _outgoing(desk, state, now_ms)
-        return operator.promote(state, wanted, ask.because, ask.override, outgoing)
-
-    done = _carry_out(desk, environment, name, ask, decide, now_ms)
-    return _result(desk, done, now_ms)
-
-
 def set_route(
     desk: Desk,
     environment: str,
@@ -208,15 +213,15 @@ def set_route(
     name = desk.resolve(prompt)[0]
     resolved = tuple(Arm(desk.resolve(name, each)[1] or "", bp) for each, bp in arms)
     Route(resolved)
-    _check(ask, because=True)
+    check_ask(ask, because=True)
 
     def decide(state: State) -> tuple[Action, ...]:
         ordered = _ordered(state, resolved)
-        outgoing = _outgoing(desk, state, now_ms)
+        outgoing = outgoing_day(desk, state, now_ms)
         return operator.move(state, ordered, ask.because, ask.override, outgoing)
 
-    done = _carry_out(desk, environment, name, ask, decide, now_ms)
-    return _result(desk, done, now_ms)
+    done = carry_out(desk, environment, name, ask, decide, now_ms)
+    return result_of(desk, done, now_ms)
 
 
 def _ordered(state: State, arms: tuple[Arm, ...]) -> tuple[Arm, ...]:
@@ -231,7 +236,7 @@ def _ordered(state: State, arms: tuple[Arm, ...]) -> tuple[Arm, ...]:
     return (second, first) if swap else arms
 
 
-def _outgoing(desk: Desk, state: State, now_ms: int) -> Window | None:
+def outgoing_day(desk: Desk, state: State, now_ms: int) -> Window | None:
     """The last healthy day of the version that leaves, if there is one to keep.
 
     The observations being unavailable holds nobody up.
@@ -261,29 +266,46 @@ def rollback(
     *,
     confirm: bool = False,
     quarantine: bool = True,
+    gradual: Gradual | None = None,
+    alone: bool = False,
 ) -> dict[str, Any]:
     """Go back to a known-good version, at once and for everybody; no brake holds it.
 
     Without a target, to the newest known-good version. With `confirm` nothing happens unless
-    something is found wrong. Raises Unknown…, NotRouted, NoTarget, Quarantined, NotKnownGood,
-    NotConfirmed or StaleState.
+    something is found wrong. With `gradual` it takes its stages. What it was released with goes
+    back in the same transaction, unless `alone`. Raises Unknown…, NotRouted, NoTarget, Quarantined,
+    NotKnownGood, NotConfirmed, TargetUnfit, BadLadder, InProgress or StaleState.
     """
     desk.check_environment(environment)
     name, wanted = desk.resolve(prompt, target)
-    _check(ask, because=True)
-    request = operator.RollbackRequest(ask.because, wanted, confirm, ask.override, quarantine)
+    check_ask(ask, because=True)
+    steps = gradual.of(desk.policy.for_prompt(name).gradual) if gradual else None
+    request = operator.RollbackRequest(
+        ask.because, wanted, confirm, ask.override, quarantine, steps, ask.actor
+    )
+
+    seen: list[Case] = []
+
+    def beside() -> tuple[Change, ...]:
+        return back_together(seen[0], ask.because, automatic=False, gradual=steps, actor=ask.actor)
 
     def decide(state: State) -> tuple[Action, ...]:
-        case, trouble = _case(desk, state, now_ms)
+        case, trouble = case_of(desk, state, now_ms)
+        poor = unfit(desk.store, state, case.policy, now_ms)
+        mates = () if alone else partners(desk.store, state)
+        case = replace(case, observed=replace(case.observed, unfit=poor, partners=mates))
+        seen[:] = [case]
         if trouble is None:
             return operator.roll_back(case, request)
         return _roll_back_blindly(case, request, trouble)
 
-    done = _carry_out(desk, environment, name, ask, decide, now_ms)
-    return _rollback_result(desk, done, now_ms)
+    done = carry_out(desk, environment, name, ask, decide, now_ms, beside)
+    mates = [partner.prompt for partner in seen[0].observed.partners] if done.actions else []
+    result = _rollback_result(desk, done, now_ms)
+    return {**result, "together_with": mates} if mates else result
 
 
-def _case(desk: Desk, state: State, now_ms: int) -> tuple[Case, str | None]:
+def case_of(desk: Desk, state: State, now_ms: int) -> tuple[Case, str | None]:
     """What is known, with its findings if they can be had in time, else with the trouble."""
     policy = desk.policy.for_prompt(state.prompt)
     if state.route is None:
@@ -317,10 +339,12 @@ def _roll_back_blindly(
     )
 
 
-def _rollback_result(desk: Desk, done: _Done, now_ms: int) -> dict[str, Any]:
+def _rollback_result(desk: Desk, done: Done, now_ms: int) -> dict[str, Any]:
     before, after = done.before.route, done.after.route
     assert before is not None and after is not None
-    outcome = "switched" if done.actions else "unchanged"
+    giving_way = done.after.rollout is not None
+    moved = "gradual" if giving_way else "switched"
+    outcome = moved if done.actions else "unchanged"
     result: dict[str, Any] = {
         "success": True,
         "id": None,
@@ -335,7 +359,7 @@ def _rollback_result(desk: Desk, done: _Done, now_ms: int) -> dict[str, Any]:
         result["dry_run"] = True
         result["would"] = [action_words(action) for action in done.actions]
     elif done.actions:
-        result["id"] = _entry_id(desk, done.after, "rollback.switched")
+        result["id"] = _entry_id(desk, done.after, f"rollback.{moved}")
     return result
 
 
@@ -374,11 +398,11 @@ def _on_version(
     desk.check_environment(environment)
     name, wanted = desk.resolve(prompt, version)
     assert wanted is not None
-    _check(ask, because=True)
-    done = _carry_out(
+    check_ask(ask, because=True)
+    done = carry_out(
         desk, environment, name, ask, lambda state: verb(state, wanted, ask.because), now_ms
     )
-    return {**_result(desk, done, now_ms), "version": wanted}
+    return {**result_of(desk, done, now_ms), "version": wanted}
 
 
 def automation(
@@ -395,20 +419,20 @@ def automation(
     """
     desk.check_environment(environment)
     name = FLEET if prompt is None else desk.resolve(prompt)[0]
-    _check(ask, because=True)
+    check_ask(ask, because=True)
 
     def decide(state: State) -> tuple[Action, ...]:
         return operator.set_automation(state, off_ms, ask.because, ask.actor, now_ms)
 
-    done = _carry_out(desk, environment, name, ask, decide, now_ms)
+    done = carry_out(desk, environment, name, ask, decide, now_ms)
     hold = hold_data(done.after.automation, now_ms)
-    return {**_result(desk, done, now_ms), "automation": hold}
+    return {**result_of(desk, done, now_ms), "automation": hold}
 
 
 # --- Carrying out
 
 
-def _check(ask: Ask, *, because: bool) -> None:
+def check_ask(ask: Ask, *, because: bool) -> None:
     if because and not ask.because.strip():
         raise BadRequest("a reason is needed", next_step="say why with `because`")
     if len(ask.because) > BECAUSE_CHARS_MAX:
@@ -420,15 +444,19 @@ def _check(ask: Ask, *, because: bool) -> None:
             raise BadRequest(f"{name!r} is nothing that can be overridden", known=OVERRIDES)
 
 
-def _carry_out(
+def carry_out(
     desk: Desk,
     environment: str,
     prompt: str,
     ask: Ask,
     decide: Callable[[State], tuple[Action, ...]],
     now_ms: int,
-) -> _Done:
-    """Decide on the state and apply; a change in between is met by deciding anew."""
+    beside: Callable[[], tuple[Change, ...]] = tuple,
+) -> Done:
+    """Decide on the state and apply; a change in between is met by deciding anew.
+
+    `beside` gives what has to happen to other prompts in the same transaction.
+    """
     for attempt in range(ATTEMPTS):
         state = desk.store.states.get(environment, prompt)
         if ask.revision is not None and state.revision != ask.revision:
@@ -438,16 +466,16 @@ def _carry_out(
             environment, prompt, state.revision, actions, ask.actor, desk.policy.revision
         )
         if not actions:
-            return _Done(state, state, (), ask.dry_run)
+            return Done(state, state, (), ask.dry_run)
         if ask.dry_run:
-            return _Done(state, _rehearse(desk, state, change, now_ms), actions, True)
+            return Done(state, _rehearse(desk, state, change, now_ms), actions, True)
         try:
-            (after,) = desk.store.states.apply([change], now_ms)
+            after = desk.store.states.apply([change, *beside()], now_ms)[0]
         except StaleState:
             if ask.revision is not None or attempt + 1 == ATTEMPTS:
                 raise
             continue
-        return _Done(state, after, actions, False)
+        return Done(state, after, actions, False)
     raise AssertionError("the last attempt returns or raises")
 
 
@@ -470,7 +498,7 @@ def _stale(desk: Desk, state: State, seen: int) -> StaleState:
     )
 
 
-def _result(desk: Desk, done: _Done, now_ms: int) -> dict[str, Any]:
+def result_of(desk: Desk, done: Done, now_ms: int) -> dict[str, Any]:
     """What changed, in one shape for every order but the rollback."""
     route = done.after.route
     records = [action for action in done.actions if isinstance(action, Record)]

@@ -18,7 +18,7 @@ from knowngood.engine.loop import Engine, begin_ms
 from knowngood.engine.reconcile import new_reconciler
 from knowngood.ports import Clock, Store
 from knowngood.server import logs
-from knowngood.server.api import acts, evals, machines, reads, refusals
+from knowngood.server.api import acts, evals, machines, reads, refusals, releases, rollouts
 from knowngood.server.desk import Desk
 from knowngood.server.guard import Guard
 from knowngood.server.heart import Heart, told
@@ -185,6 +185,8 @@ def _application(runtime: Runtime, store: OpenStore, ticking: bool) -> FastAPI:
     app.include_router(reads.router)
     app.include_router(acts.router)
     app.include_router(evals.router)
+    app.include_router(rollouts.router)
+    app.include_router(releases.router)
     refusals.install(app)
     app.add_middleware(Guard, hosts=runtime.settings.hosts, tokens=runtime.settings.tokens)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]

@@ -11,7 +11,10 @@ from typing import Any
 
 from knowngood.core.errors import KnowngoodError
 from knowngood.core.explain import duration
-from knowngood.core.model import AuditEntry, State
+from knowngood.core.history import AuditEntry
+from knowngood.core.model import (
+    State,
+)
 from knowngood.core.policy import PolicyFile, parse
 from knowngood.core.rate_bound import WEEK_MS, most_per_week
 from knowngood.core.rules import Trigger

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from knowngood.core.explain import decision_words, duration, finding_words, phase_words, wait_words
+from knowngood.core.explain import decision_words, doing_words, duration, finding_words, wait_words
 from knowngood.core.look import age_ms, alert_rules, breaches, overall
 from knowngood.core.measure import measure
 from knowngood.core.model import (
@@ -21,18 +21,20 @@ from knowngood.core.model import (
 )
 from knowngood.core.rules import AlertRule, PromptPolicy
 from knowngood.core.steps.brakes import brake
-from knowngood.core.steps.case import Case, finding_data
+from knowngood.core.steps.case import USUAL_ENVIRONMENT, Case, finding_data
 from knowngood.core.tree import condition_words
 from knowngood.core.window import Window
 from knowngood.engine.observe import LOOKBACK_MS, census
 from knowngood.engine.reconcile import Look
 from knowngood.server.desk import Desk
 from knowngood.server.read import census_words, fleet_hold, stamp
-from knowngood.server.words import action_words, hold_data, iso, route_data, when
+from knowngood.server.rollouts import explained
+from knowngood.server.words import action_words, hold_data, iso, route_data, wait_data, when
 
 # A look costs about a millisecond; a status is answered within a second all the same. Prompts
 # beyond this come with what is remembered of them; each is looked at when asked for by name.
 LOOKS_MAX = 500
+RELATED_MAX = 20  # shown beside a prompt; a larger group is for `status`
 WORST = (Verdict.BREACH, Verdict.BLIND, Verdict.UNSURE, Verdict.CLEAR)
 
 
@@ -93,10 +95,26 @@ def explain(desk: Desk, environment: str, prompt: str, now_ms: int) -> dict[str,
             ],
             "recheck_after_ms": decision.recheck_after_ms,
         },
-        "waiting_on": [_wait(wait) for wait in decision.waiting_on],
+        "waiting_on": [wait_data(wait) for wait in decision.waiting_on],
         "state": _remembered(desk, seen, now_ms),
         "row": _seen_row(seen, now_ms),
+        "related": _related(desk, environment, prompt, now_ms),
     }
+
+
+def _related(desk: Desk, environment: str, prompt: str, now_ms: int) -> list[dict[str, Any]]:
+    """How the prompts are that the policy declares related, and what would roll each back."""
+    known = set(desk.store.registry.prompts())
+    names = [name for name in desk.policy.related_to(prompt) if name in known][:RELATED_MAX]
+    option = "" if environment == USUAL_ENVIRONMENT else f" --env {environment}"
+    return [
+        {
+            **_seen_row(each, now_ms),
+            "rolls_back": f"knowngood rollback {each.state.prompt}{option} --because ...",
+        }
+        for each in desk.looks(environment, names, now_ms)
+        if each.state.route is not None
+    ]
 
 
 # --- Which prompts are looked at
@@ -179,7 +197,8 @@ def _row(state: State, now_ms: int) -> dict[str, Any]:
     return {
         "prompt": state.prompt,
         **route_data(state),
-        "phase": phase_words(state.phase),
+        "phase": doing_words(state),
+        "phase_kind": type(state.phase).__name__.lower(),
         "incident": _incident(state.incident, now_ms),
         "automation": hold_data(state.automation, now_ms),
         "age_ms": age_ms(state, state.route.suspect.version, now_ms) if state.route else None,
@@ -192,7 +211,7 @@ def _urgency(row: dict[str, Any]) -> tuple[bool, bool, int, str]:
     rank = order.index(verdict) if verdict in order else len(order)
     # Unsure is the everyday state of a quiet prompt and no reason to be on top.
     rank = rank if verdict in (Verdict.BREACH, Verdict.BLIND) else len(order)
-    return row["incident"] is None, row["phase"] == "steady", rank, row["prompt"]
+    return row["incident"] is None, row["phase_kind"] == "steady", rank, row["prompt"]
 
 
 def _measured(seen: Look, version: str) -> dict[str, Any]:
@@ -252,22 +271,11 @@ def _census(desk: Desk, environment: str, now_ms: int) -> str:
 def _finding(finding: Finding) -> dict[str, Any]:
     return {
         **finding_data(finding),
-        "waiting_on": [_wait(wait) for wait in finding.waiting_on],
+        "waiting_on": [wait_data(wait) for wait in finding.waiting_on],
         "since": iso(finding.since_ms),
         "until": iso(finding.until_ms),
         "window_ms": max(0, finding.until_ms - finding.since_ms),
         "words": finding_words(finding),
-    }
-
-
-def _wait(wait: Wait) -> dict[str, Any]:
-    return {
-        "kind": wait.kind,
-        "words": wait_words(wait),
-        "need": wait.need,
-        "have": wait.have,
-        "detail": wait.detail,
-        "eta_ms": wait.eta_ms,
     }
 
 
@@ -278,6 +286,7 @@ def _remembered(desk: Desk, seen: Look, now_ms: int) -> dict[str, Any]:
     return {
         **_row(state, now_ms),
         "phase_data": _phase(state.phase),
+        "rollout": explained(Case(state, seen.observed, policy, seen.decision.findings, now_ms)),
         "ledger": [
             {
                 "version": entry.version,

@@ -13,9 +13,9 @@ from knowngood.core.content import content_data
 from knowngood.core.content import diff as content_diff
 from knowngood.core.errors import UnknownEntry
 from knowngood.core.frozen import FROZEN
+from knowngood.core.history import AuditEntry
 from knowngood.core.model import (
     FLEET,
-    AuditEntry,
     ClientSeen,
     Severity,
     Standing,

@@ -8,8 +8,12 @@ from knowngood.core.codec import plain
 from knowngood.core.decide import decide
 from knowngood.core.errors import UnknownEntry
 from knowngood.core.frozen import FROZEN, NotFrozen, thaw
+from knowngood.core.history import AuditEntry
 from knowngood.core.look import findings
-from knowngood.core.model import AuditEntry, Decision, Record
+from knowngood.core.model import (
+    Decision,
+    Record,
+)
 from knowngood.core.policy import parse
 from knowngood.core.rules import PromptPolicy
 from knowngood.core.steps.case import finding_data

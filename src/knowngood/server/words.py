@@ -3,7 +3,8 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from knowngood.core.explain import duration, phase_words, route_words
+from knowngood.core.explain import duration, phase_words, route_words, wait_words
+from knowngood.core.ladder import stages_words
 from knowngood.core.model import (
     Action,
     Arm,
@@ -11,6 +12,7 @@ from knowngood.core.model import (
     Enter,
     Freeze,
     Hold,
+    Join,
     MoveRoute,
     Notify,
     Record,
@@ -18,9 +20,11 @@ from knowngood.core.model import (
     Route,
     SetAutomation,
     SetIncident,
+    SetRollout,
     Stand,
     State,
     Told,
+    Wait,
 )
 
 
@@ -86,6 +90,8 @@ def action_words(action: Action) -> str:
             return f"write {version} into the ledger as {standing.value}: {because}"
         case Freeze(version, baseline):
             return f"keep the last day of {version} as its baseline ({baseline.call_count} calls)"
+        case Join(version, release):
+            return f"remember that {version} came with the release {release.name}"
         case Renew(version):
             return f"begin the evidence on {version} anew"
         case Enter(phase):
@@ -95,6 +101,11 @@ def action_words(action: Action) -> str:
         case SetIncident(incident):
             assert incident is not None
             return f"open or amend incident {incident.id}"
+        case SetRollout(None):
+            return "end the rollout"
+        case SetRollout(rollout):
+            assert rollout is not None
+            return f"rollout of {rollout.moving}: {stages_words(rollout)}"
         case Notify(audience=audience, subject=subject):
             return f"tell {audience}: {subject}"
         case Told(notice, forget):
@@ -108,3 +119,15 @@ def action_words(action: Action) -> str:
             return "count the rollback for the flap guard"
         case Record(kind, because):
             return f"record {kind}: {because}"
+
+
+def wait_data(wait: Wait) -> dict[str, Any]:
+    """What is waited on, as data with its words."""
+    return {
+        "kind": wait.kind,
+        "words": wait_words(wait),
+        "need": wait.need,
+        "have": wait.have,
+        "detail": wait.detail,
+        "eta_ms": wait.eta_ms,
+    }

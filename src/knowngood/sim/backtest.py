@@ -16,8 +16,8 @@ from typing import Any
 from knowngood import wire
 from knowngood.core.errors import BadRequest
 from knowngood.core.explain import finding_words, wait_words
+from knowngood.core.history import AuditEntry
 from knowngood.core.model import (
-    AuditEntry,
     Finding,
     Incident,
     Record,

@@ -3,9 +3,9 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from knowngood.core.history import AuditEntry
 from knowngood.core.model import (
     WHOLE_BP,
-    AuditEntry,
     Confirming,
     Standing,
     State,

@@ -200,6 +200,7 @@ def sim_store(store: Store, gate: Gate) -> Store:
         policies=store.policies,
         checkpoints=GatedCheckpoints(store.checkpoints, gate),
         evaluations=store.evaluations,
+        releases=store.releases,
     )
 
 

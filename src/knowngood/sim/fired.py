@@ -12,7 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from knowngood.core.errors import BadRequest
-from knowngood.core.model import AuditEntry, ScoreRange
+from knowngood.core.history import AuditEntry
+from knowngood.core.model import (
+    ScoreRange,
+)
 from knowngood.core.policy import PolicyFile
 from knowngood.core.rate_bound import most_per_week, per_week
 from knowngood.sim.backtest import SCORE, Progress, Replay, deploys, read_trace, replay

@@ -3,7 +3,12 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from knowngood.core.model import Change, ClientSeen, Outgoing, State
+from knowngood.core.history import Outgoing
+from knowngood.core.model import (
+    Change,
+    ClientSeen,
+    State,
+)
 from knowngood.core.window import Bucket
 from knowngood.ports import Checkpoints, Outbox, Series, States, VersionKey
 

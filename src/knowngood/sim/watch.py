@@ -5,7 +5,12 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from knowngood.core.errors import StaleState
-from knowngood.core.model import Change, ClientSeen, Outgoing, State
+from knowngood.core.history import Outgoing
+from knowngood.core.model import (
+    Change,
+    ClientSeen,
+    State,
+)
 from knowngood.core.window import Bucket
 from knowngood.ports import Outbox, Series, Store, VersionKey
 from knowngood.sim.passing import PassingOutbox, PassingSeries, PassingStates
@@ -70,6 +75,7 @@ def watched(store: Store, witness: Witness) -> Store:
         policies=store.policies,
         checkpoints=store.checkpoints,
         evaluations=store.evaluations,
+        releases=store.releases,
     )
 
 

@@ -17,12 +17,11 @@ from knowngood.core.errors import (
     UnknownPrompt,
     UnknownVersion,
 )
+from knowngood.core.history import AuditEntry, Outgoing
 from knowngood.core.model import (
     FLEET,
-    AuditEntry,
     Change,
     Content,
-    Outgoing,
     Severity,
     State,
     Version,

@@ -14,10 +14,19 @@ from knowngood.core.errors import (
     UnknownEnvironment,
     UnknownEvaluation,
     UnknownPrompt,
+    UnknownRelease,
     UnknownVersion,
 )
 from knowngood.core.evaluation import Evaluation, history_line
-from knowngood.core.model import FLEET, AuditEntry, Change, ClientSeen, Outgoing, State, Version
+from knowngood.core.history import AuditEntry, Outgoing
+from knowngood.core.model import (
+    FLEET,
+    Change,
+    ClientSeen,
+    State,
+    Version,
+)
+from knowngood.core.release import Release, is_same
 from knowngood.core.rollup import CLIENTS_KEPT_MS, HOURS_KEPT_MS, SCORES_KEPT_MS, coarser, steps
 from knowngood.core.window import Bucket, merge
 from knowngood.ports import VersionKey
@@ -37,6 +46,7 @@ def open_memory() -> OpenStore:
         policies=MemoryPolicies(data),
         checkpoints=MemoryCheckpoints(data),
         evaluations=MemoryEvaluations(data),
+        releases=MemoryReleases(data),
         close=lambda: None,
     )
 
@@ -95,6 +105,7 @@ class _Data:
     policies: dict[str, Any] = field(default_factory=dict)
     checkpoints: dict[VersionKey, tuple[int, Any]] = field(default_factory=dict)
     evaluations: list[Evaluation] = field(default_factory=list)
+    releases: dict[str, Release] = field(default_factory=dict)
 
     def generation(self, environment: str) -> int:
         try:
@@ -476,3 +487,33 @@ class MemoryEvaluations:
             if not 1 <= evaluation_id <= len(self._data.evaluations):
                 raise UnknownEvaluation(f"there is no evaluation {evaluation_id}")
             return self._data.evaluations[evaluation_id - 1]
+
+
+class MemoryReleases:
+    """Releases, in memory."""
+
+    def __init__(self, data: _Data) -> None:
+        self._data = data
+
+    def put(self, release: Release) -> bool:
+        """See ports.Releases."""
+        with self._data.lock:
+            there = self._data.releases.get(release.name)
+            if there is not None:
+                return not is_same(there, release)
+            self._data.releases[release.name] = release
+        return True
+
+    def get(self, name: str) -> Release:
+        """See ports.Releases."""
+        with self._data.lock:
+            found = self._data.releases.get(name)
+        if found is None:
+            known = [release.name for release in self.all(20)]
+            raise UnknownRelease(f"there is no release {name!r}", known=known)
+        return found
+
+    def all(self, limit: int = 100) -> list[Release]:
+        """See ports.Releases."""
+        with self._data.lock:
+            return list(reversed(self._data.releases.values()))[: max(0, limit)]

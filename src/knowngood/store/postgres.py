@@ -20,6 +20,7 @@ from knowngood.store.evaluations import SqlEvaluations
 from knowngood.store.migrate import ensure
 from knowngood.store.observations import SqlClients, SqlSeries
 from knowngood.store.opened import OpenStore
+from knowngood.store.releases import SqlReleases
 from knowngood.store.tables import CONTROL_SCHEMA, OBSERVATIONS_SCHEMA
 
 # Servers allow 100 connections by default; two of our servers and other programs must fit.
@@ -61,6 +62,7 @@ def open_postgres(url: str) -> OpenStore:
         policies=SqlPolicies(database),
         checkpoints=SqlCheckpoints(database),
         evaluations=SqlEvaluations(database),
+        releases=SqlReleases(database),
         close=engine.dispose,
     )
 

@@ -115,6 +115,15 @@ evaluations = Table(
     sqlite_autoincrement=True,
 )
 
+releases = Table(
+    "releases",
+    CONTROL,
+    Column("id", RowId, primary_key=True, autoincrement=True),
+    Column("name", Text, nullable=False, unique=True),
+    Column("body", Text, nullable=False),
+    sqlite_autoincrement=True,
+)
+
 series = Table(
     "series",
     OBSERVATIONS,
@@ -181,5 +190,5 @@ class Schema:
         return f"knowngood_{self.name}_version"
 
 
-CONTROL_SCHEMA = Schema("control", CONTROL, "0002")
+CONTROL_SCHEMA = Schema("control", CONTROL, "0003")
 OBSERVATIONS_SCHEMA = Schema("observations", OBSERVATIONS, "0003")

@@ -1,16 +1,23 @@
 """The bake: a candidate that survives at 100 % with enough evidence becomes known good."""
 
+from dataclasses import replace
+
 from knowngood.core.explain import duration, percent
+from knowngood.core.ladder import share
 from knowngood.core.model import (
-    WHOLE_BP,
+    Action,
+    MoveRoute,
     Record,
     Response,
+    SetRollout,
     Stand,
     Standing,
     Steady,
     Verdict,
     Wait,
+    whole,
 )
+from knowngood.core.rollout import Rollout
 from knowngood.core.stats import is_safe, safe_calls
 from knowngood.core.steps.case import IDLE, Case, Step
 
@@ -18,30 +25,83 @@ UNSAFE_RATE = 0.05  # the critical gate: the error rate that a good version is p
 
 
 def bake(case: Case) -> Step:
-    """Write `good` into the ledger after the bake, or say what is missing."""
+    """Release the holdback when its time is over, and write `good` once that is proven.
+
+    Without the proof everybody gets the version all the same when the time is over, and the ledger
+    waits.
+    """
     state, route = case.state, case.state.route
     assert route is not None
-    version = case.suspect
-    alone = route.suspect.weight_bp == WHOLE_BP
-    if not alone or state.standing(version) is not Standing.CANDIDATE:
+    rollout = state.rollout
+    if rollout is not None and not rollout.is_baking:
         return IDLE
-    left_ms = case.policy.bake.for_ms - (case.now_ms - route.since_ms)
+    if rollout is None and (route.candidate or not _is_candidate(case)):
+        return IDLE
+    began_ms = route.since_ms if rollout is None else rollout.stage_ms
+    if rollout is not None and case.now_ms < began_ms:  # the clock was set back
+        return Step((SetRollout(replace(rollout, stage_ms=case.now_ms)),))
+    version = case.suspect
+    left_ms = case.policy.bake.for_ms - (case.now_ms - began_ms)
     if left_ms > 0:
-        return Step(waiting_on=(Wait("bake_time", left_ms, detail=version),))
+        return Step(waiting_on=(Wait("bake_time", left_ms, detail=version, eta_ms=left_ms),))
+    if rollout is not None and rollout.pause is not None:
+        words = f"paused by {rollout.pause.actor}: {rollout.pause.because}"
+        return Step(waiting_on=(Wait("gate", detail=words),))
+    if held := _held(case):
+        return Step(waiting_on=(held,))
     calls = case.observed.evidence(version).lifetime
     n, bad = calls.call_count, calls.error_count
-    if not is_safe(bad, n, UNSAFE_RATE):
-        need = safe_calls(bad, UNSAFE_RATE)
-        return Step(waiting_on=(Wait("bake_evidence", need, n, version),))
+    if is_safe(bad, n, UNSAFE_RATE):
+        because = (
+            f"survived {duration(case.policy.bake.for_ms)} at {_share(rollout)}: "
+            f"errors {percent(bad / n)} ({bad} of {n})"
+        )
+        return Step(done_actions(version, rollout, because, {"n": n, "bad": bad}))
+    wait = Wait("bake_evidence", safe_calls(bad, UNSAFE_RATE), n, version)
+    if rollout is not None and rollout.holdback_bp:
+        return Step(_release(version, rollout), (wait,))
+    return Step(waiting_on=(wait,))
+
+
+def _is_candidate(case: Case) -> bool:
+    return case.state.standing(case.suspect) is Standing.CANDIDATE
+
+
+def _share(rollout: Rollout | None) -> str:
+    return share(10_000 - (rollout.holdback_bp if rollout else 0))
+
+
+def _held(case: Case) -> Wait | None:
+    """What is wrong keeps the control beside it, and the ledger as it is."""
     open_finding = any(
         f.verdict in (Verdict.BREACH, Verdict.BLIND) and f.response is not Response.ALERT
         for f in case.findings
     )
-    if state.incident or open_finding or not isinstance(state.phase, Steady):
-        return Step(waiting_on=(Wait("bake", detail=f"no open finding on {version}"),))
-    because = (
-        f"survived {duration(case.policy.bake.for_ms)} at 100%: "
-        f"errors {percent(bad / n)} ({bad} of {n})"
+    if case.state.incident or open_finding or not isinstance(case.state.phase, Steady):
+        return Wait("bake", detail=f"no open finding on {case.suspect}")
+    return None
+
+
+def _release(version: str, rollout: Rollout) -> tuple[Action, ...]:
+    """The holdback's time is over; the proof is not there yet."""
+    words = f"the holdback of {share(rollout.holdback_bp)} on {rollout.from_version} is released"
+    return (
+        MoveRoute(whole(version)),
+        SetRollout(replace(rollout, holdback_bp=0)),
+        Record("rollout.released", words, {"version": version}),
     )
-    detail = {"version": version, "n": n, "bad": bad}
-    return Step((Stand(version, Standing.GOOD, because), Record("version.good", because, detail)))
+
+
+def done_actions(
+    version: str, rollout: Rollout | None, because: str, detail: dict[str, object]
+) -> tuple[Action, ...]:
+    """The bake is over: everybody has the version, and it is known good."""
+    release: tuple[Action, ...] = ()
+    if rollout is not None:
+        move = (MoveRoute(whole(version)),) if rollout.holdback_bp else ()
+        release = (*move, SetRollout(None))
+    return (
+        *release,
+        Stand(version, Standing.GOOD, because),
+        Record("version.good", because, {"version": version, **detail}),
+    )

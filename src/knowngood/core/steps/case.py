@@ -7,6 +7,7 @@ from knowngood.core.codec import to_data
 from knowngood.core.explain import finding_words, proof_words
 from knowngood.core.model import (
     Action,
+    Change,
     Finding,
     Incident,
     Notify,
@@ -57,6 +58,7 @@ class Step:
     actions: tuple[Action, ...] = ()
     waiting_on: tuple[Wait, ...] = ()
     fleet_actions: tuple[Action, ...] = ()
+    companions: tuple[Change, ...] = ()
 
 
 IDLE = Step()

@@ -1,14 +1,18 @@
 """Confirming: the second look. A breach seen again switches, unless a brake holds it."""
 
-from knowngood.core.explain import wait_words
+from dataclasses import replace
+
+from knowngood.core.explain import few, wait_words
 from knowngood.core.look import breaches
 from knowngood.core.model import (
+    Action,
     Confirming,
     Enter,
     Finding,
     Record,
     Response,
     SetIncident,
+    SetRollout,
     Severity,
     Steady,
     Told,
@@ -29,6 +33,7 @@ from knowngood.core.steps.case import (
 from knowngood.core.steps.respond import is_dry_run
 from knowngood.core.steps.switch import automatic_switch
 from knowngood.core.steps.target import choose_target
+from knowngood.core.steps.together import back_together, left_behind
 from knowngood.core.steps.watchdog import LIMIT_MS
 
 
@@ -54,10 +59,25 @@ def confirm(case: Case, phase: Confirming) -> Step:
             words = f"it is not clear yet who is at fault: {wait_words(blame.waiting_on[0])}"
             return _hold(case, found, "unclear", words)
         return Step(waiting_on=blame.waiting_on)
-    target = choose_target(case.state, case.suspect)
+    target = choose_target(case.state, case.suspect, case.observed.unfit)
     if target is None:
         return _hold(case, found, "no_target", _no_target_words(case))
-    return automatic_switch(case, found, target)
+    return _with_release(case, automatic_switch(case, found, target), sentence(found))
+
+
+def _with_release(case: Case, step: Step, because: str) -> Step:
+    """What it was released with goes back in the same transaction."""
+    if not case.observed.partners:
+        return step
+    gently = any(isinstance(action, SetRollout) for action in step.actions)
+    steps = case.policy.gradual if gently else None
+    companions = back_together(case, because, automatic=True, gradual=steps)
+    stuck: tuple[Action, ...] = ()
+    if left := left_behind(case):
+        words = f"released with {case.suspect} and without a good version of their own: {few(left)}"
+        key = f"{case.state.environment}/{case.state.prompt}/g{case.generation}:left-behind"
+        stuck = page(case, key, "on-call", Severity.CRITICAL, f"{title(case)}: {words}", words)
+    return replace(step, actions=(*step.actions, *stuck), companions=companions)
 
 
 def _limit_ms(case: Case, name: str) -> int:
@@ -112,7 +132,11 @@ def _hold(case: Case, found: tuple[Finding, ...], kind: str, words: str) -> Step
 
 def _no_target_words(case: Case) -> str:
     others = [e for e in case.state.ledger if e.version != case.suspect]
-    listed = ", ".join(f"{e.version} ({e.standing.value})" for e in others) or "no other version"
+    unfit = case.observed.unfit
+    listed = (
+        ", ".join(f"{e.version} ({unfit.get(e.version, e.standing.value)})" for e in others)
+        or "no other version"
+    )
     return (
         f"no known-good version to go back to; the ledger has {listed}; "
         f"`knowngood vouch {case.state.prompt} VERSION{env_option(case.state)} "

@@ -14,9 +14,11 @@ from knowngood.core.errors import (
     NotKnownGood,
     NotRouted,
     Quarantined,
+    TargetUnfit,
 )
 from knowngood.core.explain import duration, route_words
 from knowngood.core.frozen import FROZEN, freeze
+from knowngood.core.ladder import busy_words
 from knowngood.core.look import breaches
 from knowngood.core.model import (
     WHOLE_BP,
@@ -26,6 +28,7 @@ from knowngood.core.model import (
     Enter,
     Freeze,
     Hold,
+    Incident,
     MoveRoute,
     Record,
     Response,
@@ -39,7 +42,7 @@ from knowngood.core.model import (
     Verifying,
     whole,
 )
-from knowngood.core.routing import new_salt
+from knowngood.core.rollout import Ladder, Rollout, RolloutKind
 from knowngood.core.steps.case import (
     Case,
     env_option,
@@ -49,7 +52,7 @@ from knowngood.core.steps.case import (
     sentence,
     title,
 )
-from knowngood.core.steps.switch import switch_actions
+from knowngood.core.steps.switch import gradual_actions, salt_for, switch_actions
 from knowngood.core.steps.target import choose_target
 from knowngood.core.window import Window
 
@@ -61,7 +64,7 @@ class RollbackRequest:
     """A person's rollback. `target` None means the newest known-good version.
 
     `override` names the refusals to step over: `quarantined`, `not_known_good`. `if_confirmed`
-    aborts when nothing is found wrong.
+    aborts when nothing is found wrong. `gradual` are the stages of a rollback that takes its time.
     """
 
     because: str
@@ -69,13 +72,16 @@ class RollbackRequest:
     if_confirmed: bool = False
     override: tuple[str, ...] = ()
     quarantine: bool = True
+    gradual: Ladder | None = None
+    actor: str = ""
 
 
 def roll_back(case: Case, request: RollbackRequest) -> tuple[Action, ...]:
     """The actions of a person's rollback; none when the target already serves everybody.
 
     Without a target, a rollback that was just made is not made again. Raises NotRouted, NoTarget,
-    NotConfirmed, Quarantined, NotKnownGood, or BadRequest for the version on trial.
+    NotConfirmed, Quarantined, NotKnownGood, TargetUnfit, InProgress, BadLadder, or BadRequest for
+    the version on trial.
     """
     state = case.state
     if state.route is None:
@@ -85,7 +91,7 @@ def roll_back(case: Case, request: RollbackRequest) -> tuple[Action, ...]:
         )
     if request.target is None and _is_repeated(case):
         return ()
-    target = request.target or choose_target(state, case.suspect)
+    target = request.target or choose_target(state, case.suspect, case.observed.unfit)
     if target is None:
         known = [f"{e.version} ({e.standing.value})" for e in state.ledger]
         raise NoTarget(
@@ -95,13 +101,17 @@ def roll_back(case: Case, request: RollbackRequest) -> tuple[Action, ...]:
         )
     if state.route.weight_bp(target) == WHOLE_BP:
         return ()
+    giving_way = state.rollout is not None and state.rollout.kind is RolloutKind.GRADUAL
+    if request.gradual is not None and giving_way and "in_progress" not in request.override:
+        assert state.rollout is not None
+        raise _busy(state, state.rollout)
     if target == case.suspect:
         raise BadRequest(
             f"{target} is what is on trial; a rollback takes it off the route",
             next_step=f"knowngood promote {state.prompt} {target}{env_option(state)} "
             "serves it to everybody",
         )
-    _check_target(state, target, request.override)
+    _check_target(case, target, request.override)
     found = breaches(case.findings, case.suspect)
     if request.if_confirmed and not found:
         raise NotConfirmed(
@@ -123,7 +133,14 @@ def _is_repeated(case: Case) -> bool:
     return made and not breaches(case.findings, case.suspect)
 
 
-def _check_target(state: State, target: str, override: tuple[str, ...]) -> None:
+def _check_target(case: Case, target: str, override: tuple[str, ...]) -> None:
+    state = case.state
+    if (why := case.observed.unfit.get(target)) and "target_evaluation" not in override:
+        raise TargetUnfit(
+            f"{target} is no target by its last evaluation: {why}",
+            known=[e.version for e in state.ledger if e.standing is Standing.GOOD],
+            next_step="roll back to another good version, or --override target_evaluation",
+        )
     standing = state.standing(target)
     good = [e.version for e in state.ledger if e.standing is Standing.GOOD]
     if standing is Standing.QUARANTINED and "quarantined" not in override:
@@ -161,9 +178,7 @@ def _manual_switch(case: Case, request: RollbackRequest, target: str) -> tuple[A
             FROZEN: freeze(case.state, case.observed, case.now_ms),
         },
     )
-    switch = switch_actions(
-        case, target, request.because, incident, quarantine=request.quarantine, automatic=False
-    )
+    switch = _moves(case, request, target, incident)
     name = incident.id if incident else f"{case.state.environment}/{case.state.prompt}"
     told = page(
         case,
@@ -174,6 +189,23 @@ def _manual_switch(case: Case, request: RollbackRequest, target: str) -> tuple[A
         request.because,
     )
     return (record, *actions, *_released(case.state, target), *switch, *told)
+
+
+def _moves(
+    case: Case, request: RollbackRequest, target: str, incident: Incident | None
+) -> tuple[Action, ...]:
+    because, quarantine = request.because, request.quarantine
+    if request.gradual is not None:
+        return gradual_actions(
+            case,
+            target,
+            request.gradual,
+            because,
+            incident,
+            quarantine=quarantine,
+            actor=request.actor,
+        )
+    return switch_actions(case, target, because, incident, quarantine=quarantine, automatic=False)
 
 
 def _released(state: State, target: str) -> tuple[Stand, ...]:
@@ -218,10 +250,7 @@ def move(
                 next_step=f"knowngood unquarantine {state.prompt} {arm.version}{env_option(state)} "
                 "--because ...",
             )
-    generation = before.generation if before else 0
-    salt = new_salt(state.environment, state.prompt, arms[-1].version, generation)
-    if before and before.candidate and before.candidate.version == arms[-1].version:
-        salt = before.salt
+    salt = salt_for(state, arms[-1].version)
     released = tuple(
         Stand(arm.version, Standing.CANDIDATE, f"quarantine overridden: {because}")
         for arm in arms
@@ -266,12 +295,26 @@ def _check_free(state: State, override: tuple[str, ...]) -> None:
             what = f"a breach of {version} is being confirmed"
         case Verifying(from_version=old, to_version=new):
             what = f"the rollback {old} -> {new} is being verified"
-        case Steady():
+        case Steady() if state.rollout is None:
             return
+        case Steady():
+            raise _busy(state, state.rollout)
     raise InProgress(
         f"{what}; a promotion now would get in its way",
         next_step=f"knowngood explain {state.prompt}{env_option(state)} says how far it is; "
         "to go on all the same: --override in_progress",
+    )
+
+
+def _busy(state: State, rollout: Rollout) -> InProgress:
+    prompt, env = state.prompt, env_option(state)
+    end = f"knowngood abort {prompt}{env} --because ... ends it"
+    if rollout.kind is RolloutKind.GRADUAL:
+        end = f"knowngood rollback {prompt}{env} --because ... makes it instant"
+    return InProgress(
+        f"{busy_words(rollout)}: one rollout at a time",
+        next_step=f"knowngood skip {prompt}{env} --because ... goes on without waiting, {end}; "
+        "to begin another all the same: --override in_progress",
     )
 
 

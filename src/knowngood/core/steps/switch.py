@@ -1,39 +1,71 @@
 """The switch itself: one set of actions for an automatic rollback and for a person's."""
 
+from knowngood.core import ladder
 from knowngood.core.model import (
     Action,
     CountRollback,
     Enter,
     Finding,
     Incident,
+    Method,
     MoveRoute,
     Notify,
     Record,
+    Renew,
     Response,
     SetIncident,
+    SetRollout,
     Severity,
     Stand,
     Standing,
+    State,
     Verifying,
     whole,
 )
+from knowngood.core.rollout import Ladder, Rollout, RolloutKind
+from knowngood.core.routing import new_salt
 from knowngood.core.steps.case import Case, Step, evidence, incident_for, page, sentence, title
+
+SYSTEM = "system"  # who acts when nobody was asked
 
 
 def automatic_switch(case: Case, found: tuple[Finding, ...], target: str) -> Step:
-    """Roll the suspect back to `target` by the system's own decision, and tell people."""
+    """Roll the suspect back to `target` by the system's own decision, and tell people.
+
+    Stage by stage only where every trigger that was breached says `method: gradual`.
+    """
     incident = incident_for(case, found, Severity.CRITICAL, Response.ROLLBACK)
     because = sentence(found)
     frozen = {"incident": incident.id, **evidence(case, found)}
+    moves = switch_actions(case, target, because, incident, quarantine=True, automatic=True)
+    if _is_gradual(case, found):
+        moves = gradual_actions(
+            case, target, case.policy.gradual, because, incident, quarantine=True, actor=SYSTEM
+        )
     actions: tuple[Action, ...] = (
         Record("rollback.confirmed", because, frozen),
         Record("rollback.target", f"{target} is the newest known-good version", {"to": target}),
         SetIncident(incident),
-        *switch_actions(case, target, because, incident, quarantine=True, automatic=True),
+        *moves,
         CountRollback(),
         *_tell(case, incident, target, because),
     )
     return Step(actions, fleet_actions=(CountRollback(),))
+
+
+def _is_gradual(case: Case, found: tuple[Finding, ...]) -> bool:
+    methods = {t.name: t.method for t in case.policy.triggers}
+    assert case.state.route is not None
+    has_stages = any(
+        0 < bp < case.state.route.weight_bp(case.suspect) for bp in case.policy.gradual.stages_bp
+    )
+    rollout = case.state.rollout
+    giving_way = rollout is not None and rollout.kind is RolloutKind.GRADUAL
+    return (
+        has_stages
+        and not giving_way
+        and all(methods.get(f.trigger) is Method.GRADUAL for f in found)
+    )
 
 
 def switch_actions(
@@ -71,6 +103,63 @@ def switch_actions(
         "quarantined": quarantine,
     }
     return (*move, Record("rollback.switched", because, detail))
+
+
+def gradual_actions(
+    case: Case,
+    target: str,
+    steps: Ladder,
+    because: str,
+    incident: Incident | None,
+    *,
+    quarantine: bool,
+    actor: str,
+) -> tuple[Action, ...]:
+    """Begin to take the traffic off the suspect, from the share that it has now.
+
+    No unit that has the target already is moved. The suspect is quarantined at once, and the
+    target's evidence begins anew. Raises BadLadder, also when no stage is below that share.
+    """
+    state, suspect = case.state, case.suspect
+    assert state.route is not None
+    left = ladder.below(ladder.check(steps, RolloutKind.GRADUAL), state.route.weight_bp(suspect))
+    rollout = Rollout(
+        kind=RolloutKind.GRADUAL,
+        from_version=suspect,
+        to_version=target,
+        ladder=left,
+        began_ms=case.now_ms,
+        stage_ms=case.now_ms,
+        because=because,
+        actor=actor,
+        triggers=incident.triggers if incident else (),
+    )
+    detail = {
+        "from": suspect,
+        "to": target,
+        "stages_bp": list(left.stages_bp),
+        "incident": incident.id if incident else None,
+        "automatic": actor == SYSTEM,
+        "quarantined": quarantine,
+    }
+    words = f"{suspect} {ladder.stages_words(rollout)}, {target} has the rest: {because}"
+    stand = Stand(suspect, Standing.QUARANTINED, f"rolled back: {because}")
+    return (
+        *((stand,) if quarantine else ()),
+        MoveRoute(ladder.arms(rollout), salt_for(state, suspect)),
+        SetRollout(rollout),
+        Renew(target),
+        Record("rollback.gradual", words, detail),
+    )
+
+
+def salt_for(state: State, candidate: str) -> str:
+    """The salt of a route with this candidate: it stays while the same one is on trial."""
+    route = state.route
+    if route and route.candidate and route.candidate.version == candidate:
+        return route.salt
+    generation = route.generation if route else 0
+    return new_salt(state.environment, state.prompt, candidate, generation)
 
 
 def _tell(case: Case, incident: Incident, target: str, because: str) -> tuple[Notify, ...]:

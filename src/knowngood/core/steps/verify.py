@@ -8,7 +8,9 @@ from knowngood.core.look import breaches, is_blind
 from knowngood.core.model import (
     Action,
     Census,
+    CountRollback,
     Enter,
+    Incident,
     Outcome,
     Record,
     Response,
@@ -24,6 +26,8 @@ from knowngood.core.model import (
 from knowngood.core.stats import is_safe, safe_calls, upper_rate
 from knowngood.core.steps.case import Case, Step, incident_for, page, title
 from knowngood.core.steps.recovery import Recovery, recovery
+from knowngood.core.steps.switch import switch_actions
+from knowngood.core.steps.target import choose_target
 from knowngood.core.track import GATE_BAD, GATE_REQUESTS
 from knowngood.core.window import to_row
 
@@ -180,15 +184,31 @@ def _not_recovered(case: Case, phase: Verifying, seen: Seen, metrics: tuple[Reco
             lifted = (Stand(phase.from_version, Standing.CANDIDATE, words),)
     found = breaches(case.findings, phase.to_version)
     incident = incident_for(case, found, Severity.CRITICAL, Response.ROLLBACK)
+    kept = replace(incident, outcome=Outcome.NOT_RECOVERED)
+    onward = () if same_way else _next_good(case, phase, incident, because)
     return Step(
         (
-            Enter(Steady()),
-            SetIncident(replace(incident, outcome=Outcome.NOT_RECOVERED)),
+            *(onward or (Enter(Steady()), SetIncident(kept))),
             *lifted,
             *_close(case, phase, Outcome.NOT_RECOVERED, because),
             *_escalate(case, phase, because),
         )
     )
+
+
+def _next_good(
+    case: Case, phase: Verifying, incident: Incident, because: str
+) -> tuple[Action, ...]:
+    """On to the next known-good version, where the policy says so and there is one (R15).
+
+    The target that failed is quarantined, so this ends with the last good version. An upstream
+    failure never gets here: the next one would fail in the same way.
+    """
+    target = choose_target(case.state, phase.to_version, case.observed.unfit)
+    if not case.policy.verify.takes_next or target is None:
+        return ()
+    switch = switch_actions(case, target, because, incident, quarantine=True, automatic=True)
+    return (SetIncident(incident), *switch, CountRollback())
 
 
 def _escalate(case: Case, phase: Verifying, because: str) -> tuple[Action, ...]:

@@ -61,23 +61,6 @@ async def push(
     return done
 
 
-@router.post("/promote", summary="Serve a version to everybody", tags=["routes"])
-async def promote(request: Request, body: bodies.PromoteBody) -> Data:
-    """The first version ever routed in an environment is known good as declared."""
-    server = runtime_of(request)
-    version = named(body.prompt, body.version)
-    now_ms = server.clock.now_ms()
-    return await server.act(
-        act.promote,
-        server.desk,
-        body.environment,
-        body.prompt,
-        version,
-        _ask(request, server, body, tuple(body.override)),
-        now_ms,
-    )
-
-
 @router.post("/route", summary="Split the traffic between two versions", tags=["routes"])
 async def route(request: Request, body: bodies.RouteBody) -> Data:
     """Users stay with the version they have: raising a weight only ever adds users to it."""
@@ -90,7 +73,7 @@ async def route(request: Request, body: bodies.RouteBody) -> Data:
         body.environment,
         body.prompt,
         arms,
-        _ask(request, server, body, tuple(body.override)),
+        ask_of(request, server, body, tuple(body.override)),
         now_ms,
     )
 
@@ -112,11 +95,21 @@ async def rollback(request: Request, body: bodies.RollbackBody) -> Data:
         body.environment,
         body.prompt,
         body.target_version,
-        _ask(request, server, body, tuple(body.override)),
+        ask_of(request, server, body, tuple(body.override)),
         now_ms,
         confirm=body.confirm,
         quarantine=body.quarantine,
+        gradual=_gradual(body),
+        alone=body.alone,
     )
+
+
+def _gradual(body: bodies.RollbackBody) -> act.Gradual | None:
+    if body.gradual:
+        return act.Gradual(bodies.stages_bp(body.stages), bodies.duration_of(body.hold))
+    if body.stages is not None or body.hold is not None:
+        raise BadRequest("only a gradual rollback has stages", next_step='say `"gradual": true`')
+    return None
 
 
 @router.post("/vouch", summary="Call a version known good", tags=["ledger"])
@@ -124,7 +117,7 @@ async def vouch(request: Request, body: bodies.VersionBody) -> Data:
     """By a person's word, so that a rollback may choose it."""
     server = runtime_of(request)
     version = named(body.prompt, body.version)
-    ask, now_ms = _ask(request, server, body), server.clock.now_ms()
+    ask, now_ms = ask_of(request, server, body), server.clock.now_ms()
     return await server.act(
         act.vouch, server.desk, body.environment, body.prompt, version, ask, now_ms
     )
@@ -135,7 +128,7 @@ async def unquarantine(request: Request, body: bodies.VersionBody) -> Data:
     """It is a candidate again and may be promoted."""
     server = runtime_of(request)
     version = named(body.prompt, body.version)
-    ask, now_ms = _ask(request, server, body), server.clock.now_ms()
+    ask, now_ms = ask_of(request, server, body), server.clock.now_ms()
     return await server.act(
         act.unquarantine, server.desk, body.environment, body.prompt, version, ask, now_ms
     )
@@ -150,7 +143,7 @@ async def automation(request: Request, body: bodies.AutomationBody) -> Data:
     if body.state == "on" and body.for_ is not None:
         raise BadRequest("automation that is on needs no `for`")
     off_ms = duration_ms(body.for_) if body.for_ is not None else None
-    ask, now_ms = _ask(request, server, body), server.clock.now_ms()
+    ask, now_ms = ask_of(request, server, body), server.clock.now_ms()
     return await server.act(
         act.automation, server.desk, body.environment, body.prompt, off_ms, ask, now_ms
     )
@@ -178,6 +171,8 @@ async def add_environment(
 
 Order = (
     bodies.PromoteBody
+    | bodies.RolloutBody
+    | bodies.ReplanBody
     | bodies.RouteBody
     | bodies.RollbackBody
     | bodies.VersionBody
@@ -185,7 +180,9 @@ Order = (
 )
 
 
-def _ask(request: Request, server: Runtime, body: Order, override: tuple[str, ...] = ()) -> act.Ask:
+def ask_of(
+    request: Request, server: Runtime, body: Order, override: tuple[str, ...] = ()
+) -> act.Ask:
     actor = actor_of(request, server)
     return act.Ask(actor, body.because, override, body.revision, body.dry_run)
 

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from knowngood.core.errors import BadRequest
+from knowngood.core.units import duration_ms, share_bp
 from knowngood.server.policy_file import POLICY_BYTES_MAX
 
 PROMPT = Field(
@@ -25,7 +26,8 @@ Environment = Annotated[
 Override = Annotated[
     list[str],
     Field(
-        description="Refusals to step over: `quarantined`, `not_known_good`, `in_progress`.",
+        description="Refusals to step over: `quarantined`, `not_known_good`, `in_progress`, and "
+        "the gates of a promotion by name, such as `soak`.",
         max_length=10,
     ),
 ]
@@ -52,7 +54,8 @@ class Body(BaseModel):
             known = [field.alias or name for name, field in cls.model_fields.items()]
             for name in data:
                 if name not in known:
-                    meant = get_close_matches(str(name), known, 1)
+                    begun = [field for field in known if field.startswith(str(name))]
+                    meant = begun or get_close_matches(str(name), known, 1)
                     raise BadRequest(
                         f"unknown field {str(name)[:100]!r}",
                         known=known,
@@ -86,15 +89,86 @@ class PushBody(Body):
         return {name: value for name, value in given.items() if value is not None}
 
 
-class PromoteBody(Body):
-    """Serve a version to everybody."""
+class LadderBody(Body):
+    """How a ladder differs from the policy's."""
+
+    stages: Annotated[
+        list[str] | None,
+        Field(
+            description="The shares of the traffic, rising to 100%.",
+            max_length=50,
+            examples=[["1%", "5%", "25%", "100%"]],
+        ),
+    ] = None
+    hold: Annotated[
+        str | None, Field(description="How long a stage lasts at least.", examples=["10m"])
+    ] = None
+    wait_at_most: Annotated[
+        str | None,
+        Field(description="After this long without proof a person is asked.", examples=["6h"]),
+    ] = None
+    timed: Annotated[
+        bool, Field(description="Leave stages on time alone: no proof is asked for.")
+    ] = False
+
+
+class PromoteBody(LadderBody):
+    """Begin to serve a version: up a ladder, or to everybody at once."""
 
     prompt: Annotated[str, PROMPT]
     version: Annotated[str | None, VERSION] = None
     environment: Environment = "production"
     because: Annotated[str, BECAUSE]
+    now: Annotated[bool, Field(description="No ladder: everybody at once.")] = False
     override: Override = Field(default_factory=list)
     revision: Revision = None
+    dry_run: DryRun = False
+
+
+class RolloutBody(Body):
+    """An order about the rollout under way: pause, resume, skip, or abort."""
+
+    prompt: Annotated[str, PROMPT]
+    environment: Environment = "production"
+    because: Annotated[str, BECAUSE]
+    revision: Revision = None
+    dry_run: DryRun = False
+
+
+class ReplanBody(LadderBody):
+    """Other stages for the rollout under way, from the one in force on."""
+
+    prompt: Annotated[str, PROMPT]
+    environment: Environment = "production"
+    because: Annotated[str, BECAUSE]
+    revision: Revision = None
+    dry_run: DryRun = False
+
+
+class ReleaseBody(Body):
+    """Versions of several prompts that are to be released as one."""
+
+    name: Annotated[str, Field(description="Its name.", examples=["spring"])]
+    members: Annotated[
+        list[str],
+        Field(
+            description="One version of each prompt, as `name:version`.",
+            max_length=100,
+            examples=[["customer-support:v2.0.0", "faq:v7"]],
+        ),
+    ]
+    because: Annotated[str, Field(description="Why.", max_length=2_000)] = ""
+    dry_run: DryRun = False
+
+
+class ReleaseOrderBody(LadderBody):
+    """Promote a release, or roll it back: all of its prompts in one transaction."""
+
+    name: Annotated[str, Field(description="The release.", max_length=300)]
+    environment: Environment = "production"
+    because: Annotated[str, BECAUSE]
+    now: Annotated[bool, Field(description="No ladder: everybody at once.")] = False
+    override: Override = Field(default_factory=list)
     dry_run: DryRun = False
 
 
@@ -146,6 +220,24 @@ class RollbackBody(Body):
     quarantine: Annotated[
         bool, Field(description="Quarantine the version that is rolled back.")
     ] = True
+    alone: Annotated[
+        bool, Field(description="Leave the prompts that it was released with where they are.")
+    ] = False
+    gradual: Annotated[
+        bool, Field(description="Stage by stage, for minor harm: the target is watched meanwhile.")
+    ] = False
+    stages: Annotated[
+        list[str] | None,
+        Field(
+            description="Of a gradual one: what is left to the bad version, falling to 0%.",
+            max_length=50,
+            examples=[["75%", "50%", "25%", "0%"]],
+        ),
+    ] = None
+    hold: Annotated[
+        str | None,
+        Field(description="Of a gradual one: how long a stage lasts.", examples=["10m"]),
+    ] = None
     override: Override = Field(default_factory=list)
     revision: Revision = None
     dry_run: DryRun = False
@@ -245,6 +337,16 @@ class EvaluationBody(Body):
     dry_run: DryRun = False
 
 
+def stages_bp(stages: list[str] | None) -> tuple[int, ...] | None:
+    """Shares such as `5%` in basis points. Raises BadRequest."""
+    return None if stages is None else tuple(share_bp(stage) for stage in stages)
+
+
+def duration_of(text: str | None) -> int | None:
+    """A duration such as `10m` in ms. Raises BadRequest."""
+    return None if text is None else duration_ms(text)
+
+
 class ErrorDetail(BaseModel):
     """What was wrong, what exists, and what to do about it."""
 
@@ -278,6 +380,9 @@ class RollbackResult(BaseModel):
     outcome: Annotated[
         str, Field(description="`switched`, `unchanged`, or with `dry_run` `would_switch`.")
     ]
+    together_with: Annotated[
+        list[str] | None, Field(description="Prompts of the same release that went back with it.")
+    ] = None
     dry_run: bool | None = None
     would: Annotated[list[str] | None, Field(description="With `dry_run`: what would be done.")] = (
         None

@@ -3,7 +3,13 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from knowngood.core.model import AuditEntry, Change, Notify, Record, State
+from knowngood.core.history import AuditEntry
+from knowngood.core.model import (
+    Change,
+    Notify,
+    Record,
+    State,
+)
 from knowngood.core.steps.case import QUIET_ENVIRONMENTS
 from knowngood.ports import Page
 from knowngood.sim.clients import ENVIRONMENT

@@ -1,0 +1,171 @@
+"""`knowngood pause`, `resume`, `skip`, `abort`, `replan` and `gates`: a rollout under way."""
+
+from knowngood.cli.backend import connect, segment
+from knowngood.cli.changes import print_change
+from knowngood.cli.errors import need_because
+from knowngood.cli.ladder import ladder_of, print_gates, print_rollout
+from knowngood.cli.names import prompt_of, version_of
+from knowngood.cli.options import (
+    DEFAULT_ENVIRONMENT,
+    DEFAULT_URL,
+    As,
+    Because,
+    DryRun,
+    Env,
+    Hold,
+    Json,
+    Name,
+    OptionalVersion,
+    Revision,
+    Stages,
+    Timed,
+    Token,
+    Url,
+    WaitAtMost,
+)
+from knowngood.cli.output import heading, print_json, say
+
+
+def pause(
+    name: Name,
+    because: Because = "",
+    env: Env = DEFAULT_ENVIRONMENT,
+    revision: Revision = None,
+    dry_run: DryRun = False,
+    url: Url = DEFAULT_URL,
+    token: Token = "",
+    actor: As = "",
+    as_json: Json = False,
+) -> None:
+    """Hold a rollout at its stage until you resume it.
+
+    A breach rolls it back all the same.
+    """
+    body = _body(name, because, env, revision, dry_run)
+    answer = connect(url, token, actor).post("/api/rollouts/pause", body)
+    print_change(answer, f"pause {body['prompt']} in {env}", as_json)
+
+
+def resume(
+    name: Name,
+    because: Because = "",
+    env: Env = DEFAULT_ENVIRONMENT,
+    revision: Revision = None,
+    dry_run: DryRun = False,
+    url: Url = DEFAULT_URL,
+    token: Token = "",
+    actor: As = "",
+    as_json: Json = False,
+) -> None:
+    """Let a paused rollout go on.
+
+    The time of its stage begins anew.
+    """
+    body = _body(name, because, env, revision, dry_run)
+    answer = connect(url, token, actor).post("/api/rollouts/resume", body)
+    print_change(answer, f"resume {body['prompt']} in {env}", as_json)
+
+
+def skip(
+    name: Name,
+    because: Because = "",
+    env: Env = DEFAULT_ENVIRONMENT,
+    revision: Revision = None,
+    dry_run: DryRun = False,
+    url: Url = DEFAULT_URL,
+    token: Token = "",
+    actor: As = "",
+    as_json: Json = False,
+) -> None:
+    """Go on to the next stage without waiting for its gates.
+
+    Of a bake it is the end: the version is known good by your word.
+    """
+    body = _body(name, because, env, revision, dry_run)
+    answer = connect(url, token, actor).post("/api/rollouts/skip", body)
+    print_change(answer, f"skip a stage of {body['prompt']} in {env}", as_json)
+
+
+def abort(
+    name: Name,
+    because: Because = "",
+    env: Env = DEFAULT_ENVIRONMENT,
+    revision: Revision = None,
+    dry_run: DryRun = False,
+    url: Url = DEFAULT_URL,
+    token: Token = "",
+    actor: As = "",
+    as_json: Json = False,
+) -> None:
+    """Take a version that is on its way up off again.
+
+    Nothing is found wrong and nothing is quarantined: it may be promoted another time. If something
+    is wrong, roll back.
+    """
+    body = _body(name, because, env, revision, dry_run)
+    answer = connect(url, token, actor).post("/api/rollouts/abort", body)
+    print_change(answer, f"abort the rollout of {body['prompt']} in {env}", as_json)
+
+
+def replan(
+    name: Name,
+    because: Because = "",
+    env: Env = DEFAULT_ENVIRONMENT,
+    stages: Stages = "",
+    hold: Hold = "",
+    wait_at_most: WaitAtMost = "",
+    timed: Timed = False,
+    revision: Revision = None,
+    dry_run: DryRun = False,
+    url: Url = DEFAULT_URL,
+    token: Token = "",
+    actor: As = "",
+    as_json: Json = False,
+) -> None:
+    """Change the stages of a rollout in flight.
+
+    The share in force stays; what comes after it is the new plan.
+    """
+    body = _body(name, because, env, revision, dry_run)
+    body |= ladder_of(stages, hold, wait_at_most, timed)
+    answer = connect(url, token, actor).post("/api/rollouts/plan", body)
+    print_change(answer, f"replan the rollout of {body['prompt']} in {env}", as_json)
+
+
+def gates(
+    name: Name,
+    version: OptionalVersion = "",
+    env: Env = DEFAULT_ENVIRONMENT,
+    url: Url = DEFAULT_URL,
+    token: Token = "",
+    as_json: Json = False,
+) -> None:
+    """Show every gate of a promotion, with its answer and its reason.
+
+    While the version is on its way up, those of its stage as well.
+    """
+    prompt, wanted = version_of(name, version)
+    path = f"/api/prompts/{segment(prompt)}/gates"
+    answer = connect(url, token).get(path, version=wanted, environment=env)
+    if as_json:
+        print_json(answer)
+        return
+    say(heading(f"{prompt}:{wanted} in {env}"))
+    say("Before a promotion")
+    print_gates(answer["promotion"])
+    if answer["stage"]:
+        say("Of the stage in force")
+        print_rollout(answer["rollout"])
+        print_gates(answer["stage"])
+
+
+def _body(
+    name: str, because: str, env: str, revision: int | None, dry_run: bool
+) -> dict[str, object]:
+    return {
+        "prompt": prompt_of(name),
+        "environment": env,
+        "because": need_because(because),
+        "revision": revision,
+        "dry_run": dry_run or None,
+    }

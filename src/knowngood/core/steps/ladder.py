@@ -1,0 +1,74 @@
+"""The canary: it climbs when every gate of its stage is open, and asks a person when none opens."""
+
+from dataclasses import replace
+
+from knowngood.core import ladder
+from knowngood.core.explain import duration, few
+from knowngood.core.gate import Gate, allow, closed, not_yet
+from knowngood.core.model import (
+    Action,
+    Record,
+    SetRollout,
+    Severity,
+    Told,
+    Wait,
+)
+from knowngood.core.rollout import Rollout, RolloutKind
+from knowngood.core.steps.advance import stage_actions
+from knowngood.core.steps.case import IDLE, Case, Step, env_option, page, title
+from knowngood.core.steps.stage import stage_gates
+from knowngood.core.steps.together import climbing, not_ready, onward_together, readiness
+
+ASKED = "stage:waits"
+
+
+def climb(case: Case) -> Step:
+    """The next stage, or what this one waits on. Holds are advisory: no breach gets this far."""
+    rollout = case.state.rollout
+    if rollout is None or rollout.kind is not RolloutKind.CANARY or rollout.is_baking:
+        return IDLE
+    if case.now_ms < rollout.stage_ms:  # the clock was set back: the stage begins now
+        return Step((SetRollout(replace(rollout, stage_ms=case.now_ms)),))
+    gates = stage_gates(case, rollout)
+    told = readiness(case, rollout.stage, not closed(gates))
+    if told:
+        return Step(told)
+    gates = (*gates, *_release(case, rollout))
+    shut = closed(gates)
+    if not shut:
+        onward, why = ladder.onward(rollout, case.now_ms), "every gate is open"
+        actions = stage_actions(case.state, onward, why, gates)
+        return Step(actions, companions=onward_together(case, why))
+    waits = tuple(wait for gate in shut for wait in gate.waiting_on)
+    waited_ms = case.now_ms - rollout.stage_ms
+    if rollout.pause is not None or waited_ms < rollout.ladder.wait_ms:
+        return Step(waiting_on=waits)
+    asked = Wait("operator", detail=f"skip, replan or abort the rollout of {rollout.to_version}")
+    if case.told(ASKED):
+        return Step(waiting_on=(asked, *waits))
+    because = "; ".join(gate.because for gate in shut)
+    words = f"{rollout.to_version} waits at {ladder.share(rollout.share_bp)} for {because}"
+    return Step((Told(ASKED), *_ask(case, rollout, words)), (asked, *waits))
+
+
+def _release(case: Case, rollout: Rollout) -> tuple[Gate, ...]:
+    """What was released as one climbs as one: the last one that is ready takes all along."""
+    if not climbing(case):
+        return ()
+    if behind := not_ready(case, rollout.stage):
+        return (not_yet("release", f"released with {few(behind)}, not ready yet"),)
+    return (allow("release", "whatever it was released with is ready"),)
+
+
+def _ask(case: Case, rollout: Rollout, words: str) -> tuple[Action, ...]:
+    prompt, env = case.state.prompt, env_option(case.state)
+    key = f"{case.state.environment}/{prompt}/g{case.generation}:{ASKED}"
+    body = (
+        f"{words}. It has waited for {duration(rollout.ladder.wait_ms)} and stays where it is. "
+        f"`knowngood skip {prompt}{env} --because ...` goes on without proof, "
+        f"`knowngood abort {prompt}{env} --because ...` takes it off."
+    )
+    return (
+        Record("rollout.waiting", words, {"stage": rollout.stage}),
+        *page(case, key, "on-call", Severity.MEDIUM, f"{title(case)}: {words}", body),
+    )

@@ -1,0 +1,182 @@
+"""What a person asks of a rollout: begin, pause, resume, skip, replan, abort.
+
+Every function either returns actions or raises the error that says what to do instead.
+"""
+
+from dataclasses import dataclass, replace
+
+from knowngood.core import ladder
+from knowngood.core.errors import BadLadder, BadRequest, NoRollout
+from knowngood.core.ladder import stages_words
+from knowngood.core.model import (
+    WHOLE_BP,
+    Action,
+    Record,
+    SetRollout,
+    State,
+    whole,
+)
+from knowngood.core.rollout import Ladder, Pause, Rollout, RolloutKind
+from knowngood.core.steps import operator
+from knowngood.core.steps.advance import stage_actions
+from knowngood.core.steps.bake import done_actions
+from knowngood.core.steps.case import Case, env_option
+from knowngood.core.steps.gradual import completed
+from knowngood.core.window import Window
+
+AT_ONCE = Ladder((WHOLE_BP,), hold_ms=0, wait_ms=0)
+
+
+@dataclass(frozen=True, slots=True)
+class Promotion:
+    """A person's promotion of `version` up a ladder, with a holdback while it bakes."""
+
+    version: str
+    ladder: Ladder
+    holdback_bp: int
+    because: str
+    actor: str
+    override: tuple[str, ...] = ()
+
+
+def begin(
+    state: State, asked: Promotion, outgoing: Window | None, now_ms: int
+) -> tuple[Action, ...]:
+    """The first stage of a promotion; none when the version serves everybody already.
+
+    The first version ever has nobody beside it and gets everybody at once. Raises BadLadder,
+    Quarantined, InProgress (`override` names `quarantined` or `in_progress` to go on all the same),
+    or BadRequest for a version that is the control of the rollout under way.
+    """
+    steps = ladder.check(asked.ladder, RolloutKind.CANARY)
+    route = state.route
+    if route is None or route.weight_bp(asked.version) == WHOLE_BP:
+        return operator.promote(state, asked.version, asked.because, asked.override, outgoing)
+    candidate = route.candidate
+    if candidate is not None and candidate.version == asked.version:
+        rest = ladder.above(steps, candidate.weight_bp)
+        steps = replace(steps, stages_bp=(candidate.weight_bp, *rest.stages_bp))
+    control = route.control.version
+    if control == asked.version:
+        raise BadRequest(
+            f"{asked.version} is what {route.suspect.version} is tried against",
+            next_step=f"knowngood abort {state.prompt}{env_option(state)} --because ... "
+            "gives it back all of the traffic",
+        )
+    rollout = Rollout(
+        kind=RolloutKind.CANARY,
+        from_version=control,
+        to_version=asked.version,
+        ladder=steps,
+        began_ms=now_ms,
+        stage_ms=now_ms,
+        because=asked.because,
+        actor=asked.actor,
+        holdback_bp=asked.holdback_bp if len(steps.stages_bp) > 1 else 0,
+    )
+    moved = operator.move(state, ladder.arms(rollout), asked.because, asked.override, outgoing)
+    words = f"{asked.version} {stages_words(rollout)}: {asked.because}"
+    detail = {"version": asked.version, "from": control, "stages_bp": list(steps.stages_bp)}
+    return (*moved, SetRollout(rollout), Record("rollout.started", words, detail))
+
+
+def pause(state: State, because: str, actor: str, now_ms: int) -> tuple[Action, ...]:
+    """Stay at this stage until somebody resumes; none when it is paused. Raises NoRollout.
+
+    A breach rolls back all the same.
+    """
+    rollout = under_way(state)
+    if rollout.pause is not None:
+        return ()
+    paused = replace(rollout, pause=Pause(now_ms, because, actor))
+    return (SetRollout(paused), Record("rollout.paused", because, _detail(rollout)))
+
+
+def resume(state: State, because: str, now_ms: int) -> tuple[Action, ...]:
+    """Go on; the stage's time begins anew. None when it is not paused. Raises NoRollout."""
+    rollout = under_way(state)
+    if rollout.pause is None:
+        return ()
+    going = replace(rollout, pause=None, stage_ms=now_ms)
+    return (SetRollout(going), Record("rollout.resumed", because, _detail(rollout)))
+
+
+def replan(state: State, steps: Ladder, because: str, now_ms: int) -> tuple[Action, ...]:
+    """Other stages from here on; nobody is moved now. Raises NoRollout or BadLadder.
+
+    The share in force stays the first stage, and its time goes on.
+    """
+    rollout = under_way(state)
+    ladder.check(steps, rollout.kind)
+    if rollout.is_baking:
+        raise BadLadder(
+            f"{rollout.to_version} has come to its last stage and bakes",
+            next_step=f"knowngood skip {state.prompt}{env_option(state)} --because ... ends it",
+        )
+    canary = rollout.kind is RolloutKind.CANARY
+    rest = (ladder.above if canary else ladder.below)(steps, rollout.share_bp)
+    planned = replace(steps, stages_bp=(rollout.share_bp, *rest.stages_bp))
+    new = replace(rollout, ladder=planned, stage=0)
+    if new == rollout:
+        return ()
+    words = f"{new.moving} {stages_words(new)}: {because}"
+    detail = {**_detail(new), "stages_bp": list(planned.stages_bp), "hold_ms": planned.hold_ms}
+    return (SetRollout(new), Record("rollout.replanned", words, detail))
+
+
+def skip(case: Case, because: str, actor: str) -> tuple[Action, ...]:
+    """The next stage without waiting for its gates; of a bake, its end. Raises NoRollout.
+
+    A skipped bake makes the version good by a person's word.
+    """
+    rollout = under_way(case.state)
+    words = f"skipped by {actor}: {because}"
+    if rollout.is_baking:
+        return done_actions(rollout.to_version, rollout, words, {"skipped": True})
+    onward = ladder.onward(rollout, case.now_ms)
+    if not onward.share_bp:
+        return completed(case, rollout, words)
+    return stage_actions(case.state, onward, words)
+
+
+def abort(state: State, because: str) -> tuple[Action, ...]:
+    """Take the new version off again, with nothing found wrong. Raises NoRollout or BadRequest.
+
+    It is no quarantine: it may be promoted again.
+    """
+    rollout = under_way(state)
+    if rollout.kind is RolloutKind.GRADUAL:
+        raise BadRequest(
+            f"{rollout.from_version} is being rolled back, and an abort would bring it back",
+            next_step=f"knowngood pause {state.prompt}{env_option(state)} --because ... holds it "
+            "where it is",
+        )
+    assert state.route is not None
+    control = rollout.from_version
+    if rollout.is_baking and state.route.candidate is None:
+        raise BadRequest(
+            f"{rollout.to_version} serves everybody",
+            next_step=f"knowngood rollback {state.prompt} {control}{env_option(state)} "
+            "--because ...",
+        )
+    moved = operator.move(state, whole(control), because, ("in_progress",), None)
+    return (*moved, Record("rollout.aborted", because, _detail(rollout)))
+
+
+def under_way(state: State) -> Rollout:
+    """The rollout. Raises NoRollout."""
+    if state.rollout is None:
+        raise NoRollout(
+            f"no rollout of {state.prompt} ({state.environment}) is under way",
+            next_step=f"knowngood status {state.prompt}{env_option(state)} says what is served",
+        )
+    return state.rollout
+
+
+def _detail(rollout: Rollout) -> dict[str, object]:
+    return {
+        "kind": rollout.kind.value,
+        "version": rollout.moving,
+        "stage": rollout.stage,
+        "share_bp": rollout.share_bp,
+    }

@@ -1,0 +1,117 @@
+"""What was released as one climbs and goes back as one, in one transaction."""
+
+from knowngood.core import ladder
+from knowngood.core.model import Action, Change, Observed, Record, State, Told
+from knowngood.core.release import Release
+from knowngood.core.rollout import Ladder, RolloutKind
+from knowngood.core.steps.advance import stage_actions
+from knowngood.core.steps.case import Case
+from knowngood.core.steps.switch import SYSTEM, gradual_actions, switch_actions
+from knowngood.core.steps.target import choose_target
+
+READY = "stage:ready:"
+
+
+def release_of(state: State) -> Release | None:
+    """The release that the version on trial, or in service, was promoted with."""
+    if state.route is None:
+        return None
+    entry = state.entry(state.route.suspect.version)
+    return entry.release if entry else None
+
+
+def back_together(
+    case: Case, because: str, *, automatic: bool, gradual: Ladder | None = None, actor: str = SYSTEM
+) -> tuple[Change, ...]:
+    """The partners' rollbacks, each to its own newest good version; for the same transaction.
+
+    A partner without one stays where it is: `left_behind` names it. What goes back is quarantined,
+    so that nothing chooses the half of a release again.
+    """
+    made: list[Change] = []
+    release = release_of(case.state)
+    for partner in case.observed.partners:
+        theirs = _case_of(case, partner)
+        target = choose_target(partner, theirs.suspect, {})
+        if target is None or release is None:
+            continue
+        words = f"with the release {release.name}, for {case.state.prompt}: {because}"
+        if gradual is None:
+            actions = switch_actions(
+                theirs, target, words, None, quarantine=True, automatic=automatic
+            )
+        else:
+            actions = gradual_actions(
+                theirs, target, gradual, words, None, quarantine=True, actor=actor
+            )
+        made.append(_change(case, partner, actions, actor))
+    return tuple(made)
+
+
+def left_behind(case: Case) -> tuple[str, ...]:
+    """The partners that have no known-good version to go back to."""
+    return tuple(
+        partner.prompt
+        for partner in case.observed.partners
+        if choose_target(partner, _case_of(case, partner).suspect, {}) is None
+    )
+
+
+def climbing(case: Case) -> tuple[State, ...]:
+    """The partners that are on their way up as well."""
+    return tuple(
+        partner
+        for partner in case.observed.partners
+        if partner.rollout is not None
+        and partner.rollout.kind is RolloutKind.CANARY
+        and not partner.rollout.is_baking
+    )
+
+
+def not_ready(case: Case, stage: int) -> tuple[str, ...]:
+    """The partners on their way up whose own gates of this stage are not open."""
+    return tuple(
+        partner.prompt
+        for partner in climbing(case)
+        if (partner.rollout and partner.rollout.stage != stage)
+        or f"{READY}{stage}" not in partner.told
+    )
+
+
+def readiness(case: Case, stage: int, is_open: bool) -> tuple[Action, ...]:
+    """Tell the partners that this prompt's own gates are open, or are no more."""
+    notice = f"{READY}{stage}"
+    if not climbing(case) or is_open is case.told(notice):
+        return ()
+    words = "every gate of its own is open" if is_open else "a gate has closed again"
+    return (Told(notice, forget=not is_open), Record("rollout.ready", words, {"stage": stage}))
+
+
+def onward_together(case: Case, because: str) -> tuple[Change, ...]:
+    """The partners' next stage, for the same transaction."""
+    return tuple(
+        _change(
+            case,
+            partner,
+            stage_actions(partner, ladder.onward(partner.rollout, case.now_ms), because),
+            SYSTEM,
+        )
+        for partner in climbing(case)
+        if partner.rollout is not None
+    )
+
+
+def _case_of(case: Case, partner: State) -> Case:
+    """What is known of a partner: what it is remembered by, and nothing that it reported."""
+    return Case(partner, Observed(case.observed.until_ms), case.policy, (), case.now_ms)
+
+
+def _change(case: Case, partner: State, actions: tuple[Action, ...], actor: str) -> Change:
+    return Change(
+        partner.environment,
+        partner.prompt,
+        partner.revision,
+        actions,
+        actor,
+        case.policy.revision,
+    )

@@ -1,0 +1,181 @@
+"""Versions of several prompts that come, and go, as one: in one transaction or not at all."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from knowngood.core.errors import BadRequest, NotRouted, StaleState
+from knowngood.core.history import AuditEntry
+from knowngood.core.model import FLEET, Action, Change, Join, MoveRoute, State
+from knowngood.core.release import Member, Release, is_same, new_release
+from knowngood.core.routing import new_salt
+from knowngood.core.steps.together import release_of
+from knowngood.server.act import ATTEMPTS, Ask, check_ask, rollback
+from knowngood.server.desk import Desk
+from knowngood.server.rollouts import Steps, change_of, promotion_actions
+from knowngood.server.words import action_words, when
+
+LISTED_MAX = 100
+
+
+def create(desk: Desk, name: str, members: list[str], ask: Ask, now_ms: int) -> dict[str, Any]:
+    """Name a set of versions; `outcome` is `new`, or `unchanged` for the same set again.
+
+    Raises Unknown… for a version that does not exist, BadRequest, or ReleaseConflict.
+    """
+    check_ask(ask, because=False)
+    found: list[Member] = []
+    for each in members:
+        if ":" not in each:
+            raise BadRequest(f"{each!r} names no version", next_step="write it as name:version")
+        prompt, version = desk.resolve(each)
+        found.append(Member(prompt, version or ""))
+    release = new_release(name, found, ask.actor, ask.because, now_ms)
+    if ask.dry_run:
+        new = not any(is_same(each, release) for each in _of_name(desk, name))
+    else:
+        new = desk.store.releases.put(release)
+    if new and not ask.dry_run:
+        desk.store.log.append([_created(desk, release)])
+    shown = release if new else desk.store.releases.get(name)
+    outcome = "new" if new else "unchanged"
+    return {"outcome": outcome, "dry_run": ask.dry_run, **release_data(desk, shown, None)}
+
+
+def _of_name(desk: Desk, name: str) -> list[Release]:
+    return [each for each in desk.store.releases.all(LISTED_MAX) if each.name == name]
+
+
+def _created(desk: Desk, release: Release) -> AuditEntry:
+    return AuditEntry(
+        at_ms=release.created_ms,
+        environment="",
+        prompt=FLEET,
+        kind="release.created",
+        because=release.because or f"release {release.name}",
+        actor=release.actor,
+        revision=0,
+        generation=0,
+        policy_revision=desk.policy.revision,
+        detail={"release": release.name, "members": _named(release)},
+    )
+
+
+def releases(desk: Desk, environment: str) -> dict[str, Any]:
+    """The newest releases, and how much of each is served in the environment."""
+    desk.check_environment(environment)
+    found = desk.store.releases.all(LISTED_MAX)
+    return {"releases": [release_data(desk, release, environment) for release in found]}
+
+
+def release(desk: Desk, name: str, environment: str) -> dict[str, Any]:
+    """One release. Raises UnknownRelease."""
+    desk.check_environment(environment)
+    return release_data(desk, desk.store.releases.get(name), environment)
+
+
+def release_data(desk: Desk, found: Release, environment: str | None) -> dict[str, Any]:
+    """A release as data; with an environment, the share that each of its versions has there."""
+    members = [{"prompt": m.prompt, "version": m.version} for m in found.members]
+    if environment is not None:
+        members = [{**each, **_serving(desk, environment, each)} for each in members]
+    return {
+        "name": found.name,
+        "members": members,
+        "because": found.because,
+        "actor": found.actor,
+        **when("created", found.created_ms),
+    }
+
+
+def _serving(desk: Desk, environment: str, member: dict[str, Any]) -> dict[str, Any]:
+    state = desk.store.states.get(environment, member["prompt"])
+    route, entry = state.route, state.entry(member["version"])
+    return {
+        "weight_bp": route.weight_bp(member["version"]) if route else 0,
+        "standing": entry.standing.value if entry else None,
+    }
+
+
+# --- Orders
+
+
+def promote(
+    desk: Desk, environment: str, name: str, ask: Ask, steps: Steps, now_ms: int
+) -> dict[str, Any]:
+    """Begin to serve all of a release's versions, in one transaction.
+
+    The same units get all of the new versions. Raises as a promotion of each of them would, and
+    then nothing was changed.
+    """
+    desk.check_environment(environment)
+    check_ask(ask, because=True)
+    found = desk.store.releases.get(name)
+    salt = new_salt(environment, f"release {name}", str(now_ms), 0)
+
+    def decide(state: State, member: Member) -> tuple[Action, ...]:
+        actions = promotion_actions(desk, state, member.version, ask, steps, now_ms)
+        if not actions:
+            return ()
+        moved = tuple(
+            replace(each, salt=salt) if isinstance(each, MoveRoute) else each for each in actions
+        )
+        return (*moved, Join(member.version, found))
+
+    return _carry_out_all(desk, environment, found, ask, decide, now_ms)
+
+
+def roll_back(desk: Desk, environment: str, name: str, ask: Ask, now_ms: int) -> dict[str, Any]:
+    """Roll back all of a release's versions that are served, in one transaction.
+
+    Raises UnknownRelease, or NotRouted when none of it is.
+    """
+    desk.check_environment(environment)
+    check_ask(ask, because=True)
+    found = desk.store.releases.get(name)
+    for member in found.members:
+        state = desk.store.states.get(environment, member.prompt)
+        if release_of(state) == found:
+            return rollback(desk, environment, member.prompt, None, ask, now_ms)
+    raise NotRouted(
+        f"nothing of the release {name} is served in {environment}",
+        next_step=f"knowngood release show {name} --env {environment}",
+    )
+
+
+def _carry_out_all(
+    desk: Desk,
+    environment: str,
+    found: Release,
+    ask: Ask,
+    decide: Callable[[State, Member], tuple[Action, ...]],
+    now_ms: int,
+) -> dict[str, Any]:
+    """Decide on every member's state and apply all of it, or nothing."""
+    for attempt in range(ATTEMPTS):
+        states = [desk.store.states.get(environment, m.prompt) for m in found.members]
+        pairs = [
+            (state, decide(state, member))
+            for state, member in zip(states, found.members, strict=True)
+        ]
+        changes: list[Change] = [change_of(desk, s, a, ask) for s, a in pairs if a]
+        if changes and not ask.dry_run:
+            try:
+                desk.store.states.apply(changes, now_ms)
+            except StaleState:
+                if attempt + 1 == ATTEMPTS:
+                    raise
+                continue
+        return {
+            "outcome": "changed" if changes else "unchanged",
+            "dry_run": ask.dry_run,
+            "environment": environment,
+            "did": {s.prompt: [action_words(each) for each in a] for s, a in pairs},
+            **release_data(desk, found, environment),
+            **when("at", now_ms),
+        }
+    raise AssertionError("the last attempt returns or raises")
+
+
+def _named(found: Release) -> list[str]:
+    return [f"{member.prompt}:{member.version}" for member in found.members]

@@ -1,0 +1,463 @@
+"""Rollouts as stories: a canary climbs on proof, people hold it, nothing masks a rollback."""
+
+from dataclasses import replace
+
+import pytest
+
+from knowngood.core.errors import BadLadder, BadRequest, InProgress, NoRollout
+from knowngood.core.model import (
+    Census,
+    Confirming,
+    Hold,
+    Route,
+    Standing,
+    Steady,
+    Verifying,
+    whole,
+)
+from knowngood.core.rollout import Ladder
+from knowngood.core.steps import operator, rollouts
+from knowngood.core.steps.case import Case
+from tests.core.build import (
+    ALL_SILENT,
+    BAD,
+    DAY,
+    DEFAULT,
+    FAIR,
+    FINE,
+    HOUR,
+    MINUTE,
+    NOW,
+    SECOND,
+    Story,
+    calls,
+    entry,
+    kinds,
+    pages,
+    policy,
+    state,
+)
+
+OLD = state("v1", entry("v0", "good", -9 * DAY), entry("v1", "good", -2 * DAY), since=-2 * DAY)
+STEPS = Ladder((100, 500, 2_500, 10_000), 10 * SECOND, 60 * SECOND)
+RULES = policy(bake={"for": "30s", "holdback": "5%"})
+SLOW = calls(ok=5)
+
+
+def began(steps: Ladder = STEPS, rules=RULES, start=OLD, holdback_bp: int = 500) -> Story:
+    """v2 has just begun to climb."""
+    story = Story(start, rules)
+    asked = rollouts.Promotion("v2", steps, holdback_bp, "a better prompt", "ann")
+    story.does(rollouts.begin(story.state, asked, None, story.now_ms))
+    return story
+
+
+def shares(story: Story) -> list[int]:
+    """The shares that v2 was given, in order."""
+    moved = [action for action in story.done if type(action).__name__ == "MoveRoute"]
+    return [sum(arm.weight_bp for arm in action.arms if arm.version == "v2") for action in moved]
+
+
+def case(story: Story) -> Case:
+    """What an order sees."""
+    decision = story.decision()
+    return Case(story.state, story.observed(), story.policy, decision.findings, story.now_ms)
+
+
+# --- Climbing
+
+
+def test_a_canary_climbs_on_proof_bakes_and_is_good():
+    """1, 5, 25 %, then all but the holdback, then everybody; each stage in its own line."""
+    story = began()
+    story.goes_on(80, v1=FINE, v2=FINE)
+    assert shares(story) == [100, 500, 2_500, 9_500, 10_000]
+    assert kinds(story.done).count("rollout.stage") == 3
+    assert story.state.standing("v2") is Standing.GOOD and story.state.rollout is None
+    assert story.state.route.arms == whole("v2")
+    assert "version.good" in kinds(story.done)
+
+
+def test_a_stage_lasts_its_time_however_good_it_looks():
+    """Proof in the first second opens no stage before its hold is over."""
+    story = began()
+    story.goes_on(9, v1=FINE, v2=FINE)
+    assert shares(story) == [100] and "stage_time" in story.waits()
+    story.goes_on(1, v1=FINE, v2=FINE)
+    assert shares(story) == [100, 500]
+
+
+@pytest.mark.parametrize(
+    "second",
+    [
+        pytest.param({"v1": FINE}, id="nobody calls it"),
+        pytest.param({"v1": FINE, "v2": calls(ok=1)}, id="too few calls"),
+    ],
+)
+def test_the_absence_of_harm_is_no_proof(second):
+    """Without enough calls a stage waits, says for how many, and after its time asks a person."""
+    story = began()
+    story.goes_on(40, **second)
+    assert shares(story) == [100] and "stage_proof" in story.waits()
+    story.goes_on(21, **second)
+    assert shares(story) == [100]
+    assert kinds(story.done).count("rollout.waiting") == 1
+    assert [page.audience for page in pages(story.done)] == ["on-call"]
+    story.goes_on(60, **second)
+    assert kinds(story.done).count("rollout.waiting") == 1
+
+
+def test_how_long_it_still_takes_at_this_traffic():
+    """Two calls a second of the seventy that are needed: half a minute."""
+    story = began()
+    story.goes_on(20, v1=FINE, v2=calls(ok=2))
+    (wait,) = [w for w in story.decision().waiting_on if w.kind == "stage_proof"]
+    assert (wait.need, wait.have) == (70, 40) and wait.eta_ms == 15_000
+
+
+def test_a_timed_ladder_gives_up_the_proof_and_nothing_else():
+    """It climbs without a call; a breach still stops it."""
+    timed = replace(STEPS, timed=True)
+    story = began(timed)
+    story.goes_on(31, v1=FINE)
+    assert shares(story) == [100, 500, 2_500, 9_500]
+    story = began(timed)
+    story.until("rollback.switched", v1=FINE, v2=BAD)
+    assert story.state.route.arms == whole("v1")
+
+
+@pytest.mark.parametrize("stage", [0, 1, 2, 3])
+def test_a_breach_at_any_stage_rolls_back_at_once(stage):
+    """From wherever it stands, the bake included: everybody has the old version again."""
+    story = began()
+    story.goes_on(10 * stage + 2, v1=FINE, v2=FINE)
+    assert story.state.rollout.stage == stage
+    story.until("rollback.switched", v1=FINE, v2=BAD)
+    assert story.state.route.arms == whole("v1") and story.state.rollout is None
+    assert story.state.standing("v2") is Standing.QUARANTINED
+    assert isinstance(story.state.phase, Verifying)
+
+
+def test_a_question_holds_the_stage():
+    """3 % is asked about: while the incident is open nobody else gets the version."""
+    story = began()
+    story.goes_on(30, v1=FINE, v2=FAIR)
+    assert story.state.incident is not None and shares(story)[-1] < 10_000
+    held = shares(story)
+    story.goes_on(20, v1=FINE, v2=FAIR)
+    assert shares(story) == held
+
+
+def test_blind_advances_nothing():
+    """When every process falls silent the stage stays."""
+    story = began()
+    story.goes_on(8, v1=FINE, v2=FINE)
+    story.census = ALL_SILENT
+    story.goes_on(30)
+    assert shares(story) == [100]
+
+
+def test_a_stage_that_has_not_arrived_is_not_judged():
+    """A process that runs the generation before holds the next stage."""
+    story = began()
+    story.census = Census(4, 3, ("web-4",))
+    story.goes_on(20, v1=FINE, v2=FINE)
+    assert shares(story) == [100] and "clients" in story.waits()
+    story.census = Census(4, 4)
+    story.goes_on(1, v1=FINE, v2=FINE)
+    assert shares(story) == [100, 500]
+
+
+def test_slow_labels_hold_a_stage_that_has_begun_to_be_judged():
+    """Quality that somebody scores is waited for until there are enough labels."""
+    first = calls(ok=20, quality=0.8, n_labels=2)
+    day = calls(ok=19_900, errors=100, p99=800, quality=0.8, n_labels=400)
+    start = state("v1", entry("v0", "good", -9 * DAY, day), entry("v1"), since=-2 * DAY)
+    story = began(start=start)
+    story.sees(v1=FINE, v2=first)
+    story.goes_on(14, v1=FINE, v2=calls(ok=20))
+    assert shares(story) == [100] and "labels" in story.waits()
+    story.goes_on(5, v1=FINE, v2=first)
+    assert shares(story)[:2] == [100, 500]
+
+
+def test_a_change_freeze_holds_stages_and_no_rollback():
+    """Nothing climbs during the freeze; what breaks is rolled back all the same."""
+    frozen = policy(
+        freeze=[{"from": "2027-01-15", "until": "2027-01-16", "because": "the sale"}],
+        bake={"for": "30s", "holdback": "5%"},
+    )
+    story = began(rules=frozen)
+    story.goes_on(20, v1=FINE, v2=FINE)
+    assert shares(story) == [100] and "freeze" in story.waits()
+    story.until("rollback.switched", v1=FINE, v2=BAD)
+
+
+# --- People
+
+
+def test_a_pause_holds_the_stage_and_no_rollback():
+    """Nobody gets more of it until it is resumed; a breach rolls it back while it is paused."""
+    story = began()
+    story.does(rollouts.pause(story.state, "lunch", "bob", story.now_ms))
+    story.goes_on(30, v1=FINE, v2=FINE)
+    assert shares(story) == [100] and "gate" in story.waits()
+    assert rollouts.pause(story.state, "again", "bob", story.now_ms) == ()
+    story.does(rollouts.resume(story.state, "back", story.now_ms))
+    assert rollouts.resume(story.state, "again", story.now_ms) == ()
+    story.goes_on(11, v1=FINE, v2=FINE)
+    assert shares(story) == [100, 500]
+    story.does(rollouts.pause(story.state, "home", "bob", story.now_ms))
+    story.until("rollback.switched", v1=FINE, v2=BAD)
+
+
+def test_automation_off_holds_the_stage():
+    """A person who turns automation off does not expect traffic to move."""
+    story = began()
+    story.state = replace(story.state, automation=Hold(NOW + HOUR, "a demo", "bob"))
+    story.goes_on(20, v1=FINE, v2=FINE)
+    assert shares(story) == [100]
+
+
+def test_skip_goes_on_without_proof_and_ends_a_bake():
+    """Each skip is one stage; the last one makes the version good by a person's word."""
+    story = began()
+    for _ in range(3):
+        story.does(rollouts.skip(case(story), "we are sure", "ann"))
+    assert shares(story) == [100, 500, 2_500, 9_500]
+    story.does(rollouts.skip(case(story), "we are sure", "ann"))
+    assert story.state.route.arms == whole("v2") and story.state.rollout is None
+    assert story.state.standing("v2") is Standing.GOOD
+    with pytest.raises(NoRollout):
+        rollouts.skip(case(story), "once more", "ann")
+
+
+def test_abort_takes_it_off_and_condemns_nothing():
+    """The old version has everybody again, and the new one may be promoted another time."""
+    story = began()
+    story.goes_on(12, v1=FINE, v2=FINE)
+    story.does(rollouts.abort(story.state, "second thoughts"))
+    assert story.state.route.arms == whole("v1") and story.state.rollout is None
+    assert story.state.standing("v2") is Standing.CANDIDATE
+    assert isinstance(story.state.phase, Steady)
+    with pytest.raises(NoRollout):
+        rollouts.abort(story.state, "again")
+    began(start=story.state)
+
+
+def test_another_plan_in_flight():
+    """The stage in force stays; what comes after it is the new plan."""
+    story = began()
+    story.goes_on(12, v1=FINE, v2=FINE)
+    other = Ladder((200, 1_000, 5_000, 10_000), 5 * SECOND, 60 * SECOND)
+    story.does(rollouts.replan(story.state, other, "faster", story.now_ms))
+    assert story.state.rollout.ladder.stages_bp == (500, 1_000, 5_000, 10_000)
+    story.goes_on(17, v1=FINE, v2=FINE)
+    assert shares(story) == [100, 500, 1_000, 5_000, 9_500]
+    with pytest.raises(BadLadder, match="bakes"):
+        rollouts.replan(story.state, other, "too late", story.now_ms)
+    with pytest.raises(BadLadder, match="do not rise"):
+        rollouts.replan(began().state, Ladder((500, 100), 1, 1), "wrong", NOW)
+
+
+def test_one_rollout_at_a_time():
+    """A second promotion is refused and told what ends the first, its bake included."""
+    story = began()
+    third = rollouts.Promotion("v3", STEPS, 500, "another", "bob")
+    for seconds in (0, 35):
+        story.goes_on(seconds, v1=FINE, v2=FINE)
+        with pytest.raises(InProgress) as refused:
+            rollouts.begin(story.state, third, None, story.now_ms)
+        assert "knowngood skip cs" in refused.value.next_step
+    forced = replace(third, override=("in_progress",))
+    story.does(rollouts.begin(story.state, forced, None, story.now_ms))
+    assert story.state.rollout.to_version == "v3"
+
+
+def test_who_serves_everybody_has_nothing_to_climb():
+    """A canary of what is at 100 % changes nothing; one of the control is refused."""
+    story = began()
+    story.goes_on(1, v1=FINE)
+    with pytest.raises(BadRequest, match="tried against"):
+        rollouts.begin(
+            story.state, rollouts.Promotion("v1", STEPS, 500, "?", "ann"), None, story.now_ms
+        )
+    same = rollouts.Promotion("v1", STEPS, 500, "?", "ann")
+    assert rollouts.begin(OLD, same, None, NOW) == ()
+
+
+def test_the_first_version_has_nobody_beside_it():
+    """It serves everybody at once and is good as declared."""
+    empty = replace(OLD, route=None, ledger=())
+    story = Story(empty)
+    story.does(
+        rollouts.begin(empty, rollouts.Promotion("v1", STEPS, 500, "hello", "ann"), None, NOW)
+    )
+    assert story.state.route.arms == whole("v1") and story.state.rollout is None
+    assert story.state.standing("v1") is Standing.GOOD
+
+
+def test_at_once_bakes_without_a_control():
+    """`--now` gives it to everybody, and it is good after the same bake."""
+    story = began(rollouts.AT_ONCE)
+    assert story.state.route.arms == whole("v2") and story.state.rollout.is_baking
+    story.goes_on(29, v2=FINE)
+    assert story.state.standing("v2") is Standing.CANDIDATE
+    story.goes_on(1, v2=FINE)
+    assert story.state.standing("v2") is Standing.GOOD and story.state.rollout is None
+
+
+def test_a_split_by_hand_is_taken_over_where_it_stands():
+    """Who has the version already keeps it."""
+    split = state(
+        "v1", entry("v1", "good", -DAY), entry("v2", "candidate", -MINUTE), trial=("v2", 1_000)
+    )
+    story = began(start=split)
+    assert story.state.rollout.ladder.stages_bp == (1_000, 2_500, 10_000)
+    assert story.state.route.salt == "salt"
+
+
+# --- The bake
+
+
+def test_without_proof_the_holdback_ends_and_the_ledger_waits():
+    """The hour is over and too few called: everybody has it, and it is good once it is proven."""
+    story = began()
+    for _ in range(3):
+        story.does(rollouts.skip(case(story), "go", "ann"))
+    story.goes_on(31, v2=calls(ok=1))
+    assert shares(story)[-1] == 10_000 and "rollout.released" in kinds(story.done)
+    assert story.state.standing("v2") is Standing.CANDIDATE
+    assert "bake_evidence" in story.waits()
+    story.goes_on(2, v2=FINE)
+    assert story.state.standing("v2") is Standing.GOOD
+
+
+def test_an_open_question_keeps_the_control():
+    """While somebody is asked about it, the holdback stays beside it."""
+    story = began()
+    for _ in range(3):
+        story.does(rollouts.skip(case(story), "go", "ann"))
+    story.goes_on(45, v1=FINE, v2=FAIR)
+    assert story.state.incident is not None
+    assert shares(story)[-1] == 9_500 and story.state.standing("v2") is Standing.CANDIDATE
+
+
+# --- Back down
+
+
+DOWN = Ladder((7_500, 5_000, 2_500, 0), 10 * SECOND, 10 * SECOND)
+NEW = state("v2", entry("v1", "good", -2 * DAY), entry("v2", "candidate", -HOUR), since=-HOUR)
+
+
+def giving_way(start=NEW, steps: Ladder = DOWN) -> Story:
+    """A person rolls v2 back, gently."""
+    story = Story(start, DEFAULT)
+    story.sees(v2=FINE)
+    asked = operator.RollbackRequest("a little worse", gradual=steps, actor="ann")
+    story.does(operator.roll_back(case(story), asked))
+    return story
+
+
+def test_a_gradual_rollback_gives_way_and_is_verified():
+    """75, 50, 25, 0 %: then it is proven on the target like any other."""
+    story = giving_way()
+    assert story.state.standing("v2") is Standing.QUARANTINED
+    story.goes_on(41, v1=FINE, v2=FINE)
+    assert shares(story) == [7_500, 5_000, 2_500, 0]
+    assert story.state.route.arms == whole("v1")
+    assert kinds(story.done)[-1] == "rollback.verified" or isinstance(story.state.phase, Verifying)
+    story.goes_on(5, v1=FINE)
+    assert "rollback.verified" in kinds(story.done) and story.state.rollout is None
+
+
+def test_a_target_that_fails_pauses_it():
+    """Worse than 2 % on the target: nobody else is moved, and on-call is paged."""
+    story = giving_way()
+    story.until("rollout.paused", v1=BAD, v2=FINE)
+    assert story.state.rollout.pause.actor == "system"
+    assert any("gradual rollback paused" in page.subject for page in pages(story.done))
+    held = shares(story)
+    story.goes_on(30, v1=BAD, v2=FINE)
+    assert shares(story) == held
+
+
+def test_it_can_be_made_instant_at_any_moment():
+    """A rollback without stages goes all the way now."""
+    story = giving_way()
+    story.goes_on(12, v1=FINE, v2=FINE)
+    story.does(operator.roll_back(case(story), operator.RollbackRequest("enough")))
+    assert story.state.route.arms == whole("v1") and isinstance(story.state.phase, Verifying)
+
+
+def test_a_second_gradual_rollback_is_refused():
+    """It is under way already; it can be skipped, paused, or made instant."""
+    story = giving_way()
+    with pytest.raises(InProgress, match="is being rolled back"):
+        operator.roll_back(
+            case(story), operator.RollbackRequest("again", gradual=DOWN, actor="bob")
+        )
+    with pytest.raises(BadRequest, match="bring it back"):
+        rollouts.abort(story.state, "no")
+
+
+def test_a_breach_on_the_way_down_ends_it_at_once():
+    """The version that gives way turns critical: nobody waits for the next stage."""
+    story = giving_way()
+    story.until("rollback.switched", v1=FINE, v2=BAD)
+    assert story.state.route.arms == whole("v1")
+
+
+def test_a_brake_does_not_stop_what_gives_way():
+    """Automation is off and the version breaks: the rollback by hand goes on all the same."""
+    story = giving_way()
+    story.state = replace(story.state, automation=Hold(NOW + HOUR, "a demo", "bob"))
+    story.goes_on(45, v1=FINE, v2=BAD)
+    assert story.state.route.arms == whole("v1")
+
+
+def test_blind_moves_nobody_onto_the_target():
+    """Nobody reports: the stage stays until somebody does."""
+    story = giving_way()
+    story.goes_on(5, v1=FINE, v2=FINE)
+    story.census = ALL_SILENT
+    story.goes_on(60)
+    assert shares(story) == [7_500]
+
+
+def test_a_canary_gives_way_from_where_it_stands():
+    """At 25 % it goes to 10 % and never up to 75 %."""
+    split = state(
+        "v1", entry("v1", "good", -DAY), entry("v2", "candidate", -MINUTE), trial=("v2", 2_500)
+    )
+    story = giving_way(split, Ladder((7_500, 1_000, 0), 10 * SECOND, 10 * SECOND))
+    assert story.state.rollout.ladder.stages_bp == (1_000, 0)
+    assert story.state.route.salt == "salt"
+
+
+def test_a_trigger_that_says_gradual_gives_way():
+    """An automatic rollback by a `method: gradual` trigger takes its stages."""
+    rules = policy(
+        triggers={"error_critical": {"method": "gradual"}, "error_high": None},
+        gradual={"stages": ["50%", "0%"], "hold": "10s"},
+    )
+    story = Story(NEW, rules)
+    story.until("rollback.gradual", v2=BAD)
+    assert isinstance(story.state.route, Route) and story.state.route.weight_bp("v2") == 5_000
+    assert story.state.rollout.actor == "system"
+
+
+# --- Clocks
+
+
+@pytest.mark.parametrize("seconds", [5, 35])
+def test_a_clock_that_was_set_back_restarts_the_stage(seconds):
+    """What began in the clock's future begins now, instead of waiting for it."""
+    story = began()
+    story.goes_on(seconds, v1=FINE, v2=FINE)
+    story.state = replace(
+        story.state, rollout=replace(story.state.rollout, stage_ms=story.now_ms + HOUR)
+    )
+    story.goes_on(1, v1=FINE, v2=FINE)
+    assert story.state.rollout.stage_ms <= story.now_ms
+    assert not isinstance(story.state.phase, Confirming)
