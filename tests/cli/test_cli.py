@@ -35,7 +35,7 @@ READS = [
 ]
 WRITES = [
     ["push", BOT, "v3", "v3.txt"],
-    ["promote", BOT, "v2", "--because", "new"],
+    ["promote", BOT, "v2", "--now", "--because", "new"],
     ["vouch", BOT, "v2", "--because", "fine", "--dry-run"],
     ["rollback", BOT, "v1", "--because", "bad", "--dry-run"],
     ["rollback", BOT, "v1", "--because", "bad"],
@@ -81,7 +81,7 @@ def test_a_write_prints_json_and_nothing_else(routed):
 
 def test_break_glass_really_switches(routed):
     """A rollback with --db moves the route in the file; the server serves it when it is back."""
-    assert routed.run("promote", BOT, "v2", "--because", "new").exit_code == 0
+    assert routed.run("promote", BOT, "v2", "--now", "--because", "new").exit_code == 0
     routed.server_stops()
     result = routed.run("rollback", BOT, "--db", "kg.db", "--json")
     assert json.loads(result.stdout)["outcome"] == "switched"
@@ -94,7 +94,7 @@ def test_break_glass_really_switches(routed):
 
 def test_break_glass_needs_no_observations(routed):
     """A damaged file of figures keeps nobody from rolling back."""
-    assert routed.run("promote", BOT, "v2", "--because", "new").exit_code == 0
+    assert routed.run("promote", BOT, "v2", "--now", "--because", "new").exit_code == 0
     routed.server_stops()
     for file in Path().glob("kg-observations.db*"):
         file.write_bytes(b"this is no database" * 1_000)
@@ -223,7 +223,7 @@ def test_what_holds_a_rollback_is_never_denied(world):
 
 def test_a_decision_is_made_again(routed, monkeypatch):
     """Online and from the file: the API's own answer, exit 0; exit 1 when history was changed."""
-    assert routed.run("promote", BOT, "v2", "--because", "new").exit_code == 0
+    assert routed.run("promote", BOT, "v2", "--now", "--because", "new").exit_code == 0
     routed.calls(f"{BOT}:v2", "ok=50", "provider=50", "for", "5", "s")
     history = routed.api.get(f"/api/audit?prompt={BOT}").json()["entries"]
     entry_id = next(e["id"] for e in history if e["kind"] == "rollback.confirmed")
@@ -288,7 +288,7 @@ def test_a_prompt_cannot_steer_the_terminal(world):
 def test_a_pipe_gets_whole_lines(routed, monkeypatch):
     """Without a terminal no line is broken, however long it is; with one the last column is."""
     long = "because " * 60
-    assert routed.run("promote", BOT, "v2", "--because", long.strip()).exit_code == 0
+    assert routed.run("promote", BOT, "v2", "--now", "--because", long.strip()).exit_code == 0
     assert long.strip() in routed.run("audit").stdout
     for width in (60, 160):
         monkeypatch.setattr(output, "console", lambda width=width: terminal(width))

@@ -27,7 +27,7 @@ def watching(world):
     for version in ("v1", "v2"):
         world.file(f"{version}.txt", version)
         assert world.run("push", BOT, version, f"{version}.txt").exit_code == 0
-        assert world.run("promote", BOT, version, "--because", "new").exit_code == 0
+        assert world.run("promote", BOT, version, "--now", "--because", "new").exit_code == 0
     return world
 
 
