@@ -10,10 +10,12 @@ from knowngood.cli.errors import Usage
 from knowngood.cli.names import prompt_of
 from knowngood.cli.options import DEFAULT_URL, Db, Json, Token, Url
 from knowngood.cli.output import heading, print_json, say, table, when
-from knowngood.core.explain import arms_words
+from knowngood.core.explain import arms_words, duration
 
 SHOW, REPLAY = "show", "replay"
 WORDS = (SHOW, REPLAY)
+APART = ("findings", "gates", "windows", "now_ms", "frozen")  # shown in their own way, or not
+LENGTHS = ("hold_ms", "took_ms")
 
 
 def audit(
@@ -125,9 +127,21 @@ def _print_detail(detail: dict[str, Any]) -> None:
         say(f"  {finding['verdict']}  {finding['trigger']}  {finding['words']}")
         if proof := finding.get("proof_words"):
             say(f"    {proof}")
+    for gate in detail.get("gates", ()):
+        say(f"  {gate['answer'].replace('_', ' ')}  {gate['name']}  {gate['because']}")
     for key, value in detail.items():
-        if value and key not in ("findings", "windows", "now_ms", "frozen"):
+        if value and key not in APART:
             if key == "to" and isinstance(value, list):
                 value = arms_words(value)
+            if key.endswith("_bp"):
+                key, value = key.removesuffix("_bp"), _shares(value)
+            if key in LENGTHS:
+                key, value = key.removesuffix("_ms"), duration(value)
             words = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
             say(f"  {key}: {words}")
+
+
+def _shares(value: int | list[int]) -> str:
+    """One share of the traffic, or the stages of a ladder."""
+    stages_bp = value if isinstance(value, list) else [value]
+    return " -> ".join(f"{bp / 100:g}%" for bp in stages_bp)

@@ -5,7 +5,7 @@ from typing import Any
 from rich.text import Text
 
 from knowngood.cli.backend import connect, segment
-from knowngood.cli.ladder import print_gates, print_rollout
+from knowngood.cli.ladder import is_climbing, print_gates, print_rollout
 from knowngood.cli.names import prompt_of
 from knowngood.cli.options import (
     DEFAULT_ENVIRONMENT,
@@ -61,7 +61,8 @@ def _print_head(answer: dict[str, Any]) -> None:
     parts = [f"generation {state['generation']}", f"revision {state['revision']}"]
     parts += [f"clients: {row['census']}", state["phase"]]
     if row["baking"]:
-        parts.append(f"bake {row['baking']}")
+        # The phase of a rollout names the bake already.
+        parts.append(row["baking"] if state["rollout"] else f"bake {row['baking']}")
     say("  " + ", ".join(parts))
     incident = state["incident"]
     if incident:
@@ -74,7 +75,8 @@ def _print_rollout(rollout: dict[str, Any] | None) -> None:
         return
     _part("Rollout")
     print_rollout(rollout)
-    print_gates(rollout["gates"])
+    if is_climbing(rollout):
+        print_gates(rollout["gates"])
 
 
 def _print_related(answer: dict[str, Any]) -> None:

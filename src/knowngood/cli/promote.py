@@ -6,7 +6,7 @@ import typer
 
 from knowngood.cli.backend import connect
 from knowngood.cli.changes import print_change
-from knowngood.cli.errors import need_because
+from knowngood.cli.errors import Usage, need_because
 from knowngood.cli.ladder import ladder_of
 from knowngood.cli.names import version_of
 from knowngood.cli.options import (
@@ -28,6 +28,7 @@ from knowngood.cli.options import (
     Url,
     WaitAtMost,
 )
+from knowngood.cli.output import say
 
 
 def promote(
@@ -54,16 +55,26 @@ def promote(
     first version that is ever served in an environment is good as declared.
     """
     prompt, wanted = version_of(name, version)
+    steps = ladder_of(stages, hold, wait_at_most, timed)
+    if now and any(steps.values()):
+        raise Usage(
+            "--now serves everybody at once, so there are no stages to plan",
+            next_step="leave out --now, or --stages, --hold, --wait-at-most and --timed",
+        )
     body = {
         "prompt": prompt,
         "version": wanted,
         "environment": env,
         "because": need_because(because),
         "now": now or None,
-        **ladder_of(stages, hold, wait_at_most, timed),
+        **steps,
         "override": override or None,
         "revision": revision,
         "dry_run": dry_run or None,
     }
     answer = connect(url, token, actor).post("/api/promote", body)
     print_change(answer, f"promote {prompt}:{wanted} in {env}", as_json)
+    changed = answer["outcome"] == "changed" and not answer["dry_run"]
+    if changed and not as_json and len(answer["arms"]) > 1:
+        option = "" if env == DEFAULT_ENVIRONMENT else f" --env {env}"
+        say(f"  it climbs as its gates open: knowngood gates {prompt} {wanted}{option}")

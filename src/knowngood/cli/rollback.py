@@ -7,6 +7,7 @@ from rich.text import Text
 
 from knowngood.cli.backend import connect
 from knowngood.cli.changes import print_would
+from knowngood.cli.errors import Usage
 from knowngood.cli.ladder import stages_of
 from knowngood.cli.names import optional_version
 from knowngood.cli.options import (
@@ -77,6 +78,11 @@ def rollback(
     for it again without --gradual.
     """
     prompt, target = optional_version(name, version)
+    if (stages or hold) and not gradual:
+        raise Usage(
+            "only a gradual rollback has stages",
+            next_step="add --gradual, or leave out --stages and --hold: then it is at once",
+        )
     body = {
         "prompt": prompt,
         "target_version": target,
@@ -107,12 +113,16 @@ def _print(answer: dict[str, Any], prompt: str, env: str, with_server: bool) -> 
         print_would(title, answer["would"])
     else:
         versions = f"{answer['from_version']} -> {answer['to_version']}"
-        word = "GRADUAL ROLLBACK" if answer["outcome"] == "gradual" else "ROLLBACK"
+        gradual = answer["outcome"] == "gradual"
+        word = "GRADUAL ROLLBACK" if gradual else "ROLLBACK"
         say(Text(f"{word} {versions}  {prompt} in {env}", style="bold green"))
         say(f"  generation {answer['generation']}, audit entry {answer['id']}")
         if answer.get("together_with"):
             say(f"  together with what it was released with: {', '.join(answer['together_with'])}")
-        if with_server:
+        if gradual:
+            say(f"  stage by stage: knowngood explain {prompt} --env {env}")
+            say(f"  at once after all: knowngood rollback {prompt} --env {env}")
+        elif with_server:
             say(f"  verification runs: knowngood explain {prompt} --env {env}")
         else:
             say("  no server runs: clients switch, and verification runs, when it is back")

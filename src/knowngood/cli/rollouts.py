@@ -1,9 +1,11 @@
 """`knowngood pause`, `resume`, `skip`, `abort`, `replan` and `gates`: a rollout under way."""
 
+from typing import Any
+
 from knowngood.cli.backend import connect, segment
 from knowngood.cli.changes import print_change
-from knowngood.cli.errors import need_because
-from knowngood.cli.ladder import ladder_of, print_gates, print_rollout
+from knowngood.cli.errors import Usage, need_because
+from knowngood.cli.ladder import is_climbing, ladder_of, print_gates, print_rollout
 from knowngood.cli.names import prompt_of, version_of
 from knowngood.cli.options import (
     DEFAULT_ENVIRONMENT,
@@ -43,7 +45,7 @@ def pause(
     """
     body = _body(name, because, env, revision, dry_run)
     answer = connect(url, token, actor).post("/api/rollouts/pause", body)
-    print_change(answer, f"pause {body['prompt']} in {env}", as_json)
+    _print(answer, f"pause {body['prompt']} in {env}", as_json)
 
 
 def resume(
@@ -63,7 +65,7 @@ def resume(
     """
     body = _body(name, because, env, revision, dry_run)
     answer = connect(url, token, actor).post("/api/rollouts/resume", body)
-    print_change(answer, f"resume {body['prompt']} in {env}", as_json)
+    _print(answer, f"resume {body['prompt']} in {env}", as_json)
 
 
 def skip(
@@ -83,7 +85,7 @@ def skip(
     """
     body = _body(name, because, env, revision, dry_run)
     answer = connect(url, token, actor).post("/api/rollouts/skip", body)
-    print_change(answer, f"skip a stage of {body['prompt']} in {env}", as_json)
+    _print(answer, f"skip a stage of {body['prompt']} in {env}", as_json)
 
 
 def abort(
@@ -104,7 +106,7 @@ def abort(
     """
     body = _body(name, because, env, revision, dry_run)
     answer = connect(url, token, actor).post("/api/rollouts/abort", body)
-    print_change(answer, f"abort the rollout of {body['prompt']} in {env}", as_json)
+    _print(answer, f"abort the rollout of {body['prompt']} in {env}", as_json)
 
 
 def replan(
@@ -127,9 +129,15 @@ def replan(
     The share in force stays; what comes after it is the new plan.
     """
     body = _body(name, because, env, revision, dry_run)
-    body |= ladder_of(stages, hold, wait_at_most, timed)
+    steps = ladder_of(stages, hold, wait_at_most, timed)
+    if not any(steps.values()):
+        raise Usage(
+            "nothing to plan: it says nothing new",
+            next_step="add --stages, --hold, --wait-at-most or --timed",
+        )
+    body |= steps
     answer = connect(url, token, actor).post("/api/rollouts/plan", body)
-    print_change(answer, f"replan the rollout of {body['prompt']} in {env}", as_json)
+    _print(answer, f"replan the rollout of {body['prompt']} in {env}", as_json)
 
 
 def gates(
@@ -153,10 +161,25 @@ def gates(
     say(heading(f"{prompt}:{wanted} in {env}"))
     say("Before a promotion")
     print_gates(answer["promotion"])
-    if answer["stage"]:
-        say("Of the stage in force")
-        print_rollout(answer["rollout"])
+    rollout = answer["rollout"]
+    if rollout is None or wanted not in (rollout["from_version"], rollout["to_version"]):
+        return
+    climbs = is_climbing(rollout) and wanted == rollout["to_version"]
+    say("Of the stage in force" if climbs else "Under way")
+    print_rollout(rollout)
+    if climbs:
         print_gates(answer["stage"])
+
+
+def _print(answer: dict[str, Any], title: str, as_json: bool) -> None:
+    """What was done, and what is under way now."""
+    print_change(answer, title, as_json)
+    if as_json or answer["dry_run"]:
+        return
+    if answer["rollout"]:
+        print_rollout(answer["rollout"])
+    else:
+        say(f"  the rollout is over: {answer['route']}")
 
 
 def _body(
