@@ -21,6 +21,7 @@ READS = [
     (["status", BOT], f"/api/status?environment=production&prompt={BOT}"),
     ([], "/api/status?environment=production"),
     (["explain", BOT], f"/api/prompts/{BOT}/explain?environment=production"),
+    (["gates", BOT, "v2"], f"/api/prompts/{BOT}/gates?version=v2&environment=production"),
     (["list"], "/api/prompts"),
     (["show", BOT], f"/api/prompts/{BOT}"),
     (["show", f"{BOT}:v1"], f"/api/prompts/{BOT}/versions/v1"),
@@ -35,11 +36,19 @@ READS = [
 ]
 WRITES = [
     ["push", BOT, "v3", "v3.txt"],
-    ["promote", BOT, "v2", "--now", "--because", "new"],
+    ["promote", BOT, "v2", "--stages", "5%,50%,100%", "--because", "new"],
+    ["pause", BOT, "--because", "lunch"],
+    ["resume", BOT, "--because", "back"],
+    ["replan", BOT, "--hold", "1m", "--because", "a busy day"],
+    ["skip", BOT, "--because", "looked at"],
+    ["abort", BOT, "--because", "not today"],
+    ["promote", BOT, "v2", "--now", "--because", "today"],
+    ["rollback", BOT, "v1", "--gradual", "--hold", "1m", "--because", "slow"],
+    ["rollback", BOT, "v1", "--because", "bad"],
+    ["unquarantine", BOT, "v2", "--because", "it was fine"],
     ["vouch", BOT, "v2", "--because", "fine", "--dry-run"],
     ["rollback", BOT, "v1", "--because", "bad", "--dry-run"],
     ["rollback", BOT, "v1", "--because", "bad"],
-    ["unquarantine", BOT, "v2", "--because", "it was fine"],
     ["automation", "off", "--for", "1h", "--because", "calm"],
     ["environments", "add", "eu"],
 ]
@@ -165,7 +174,7 @@ def test_every_verb_has_help():
     verbs = re.findall(r"^  ([a-z]+)  ", result.stdout.partition("Commands:")[2], re.MULTILINE)
     wanted = (
         "serve demo push list show diff promote rollback vouch unquarantine status explain "
-        "automation policy audit doctor environments eval"
+        "automation policy audit doctor environments eval gates pause resume skip abort replan"
     )
     assert set(wanted.split()) <= set(verbs)
 

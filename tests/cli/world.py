@@ -25,6 +25,7 @@ GOLDEN = Path(__file__).parent / "golden"
 START_MS = 1_767_225_600_000  # 2026-01-01 00:00:00Z
 URL = "http://127.0.0.1:8000"
 CLIENTS = 4
+HOSTS = {"production": "host", "staging": "stage"}
 LATENCY_BUCKET = 523  # about 290 ms
 
 
@@ -117,14 +118,16 @@ class World:
         """Four processes report calls of a version: `support-bot:v2.0.0 ok=88 prompt=12 for 4 s`.
 
         They are spread evenly over the seconds; without a time all of them are made in one.
+        `support-bot:v2.0.0@staging` are calls on staging, by processes of their own.
         """
         self.wait("1")  # what began before the route moved is not counted
+        name, _, environment = name.partition("@")
         said, seconds = _spoken(words)
         for second in range(seconds):
             now = {kind: _share(n, second, seconds) for kind, n in said.items()}
             for number in range(CLIENTS):
                 mine = {kind: _share(n, number, CLIENTS) for kind, n in now.items()}
-                self._report(number, [_row(name, mine)])
+                self._report(number, [_row(name, mine)], environment or "production")
             self.wait("1")
         self.wait("2")  # until the last second is closed
 
@@ -133,15 +136,15 @@ class World:
         lines = " ".join(text).split("|")
         Path(name).write_text("\n".join(lines) + "\n", encoding="utf-8")
 
-    def _report(self, number: int, rows: list[dict[str, object]]):
+    def _report(self, number: int, rows: list[dict[str, object]], environment: str):
         self.seq += 1
-        generation = self.api.get("/api/clients").json()["generation"]
+        seen = self.api.get(f"/api/clients?environment={environment}").json()
         batch = {
             "v": 1,
-            "client": {"id": f"host:{100 + number}:abcd", "boot": "b"},
+            "client": {"id": f"{HOSTS[environment]}:{100 + number}:abcd", "boot": "b"},
             "seq": self.seq,
-            "environment": "production",
-            "generation": generation,
+            "environment": environment,
+            "generation": seen["generation"],
             "dropped": 0,
             "rows": rows,
         }

@@ -12,12 +12,14 @@ from knowngood.cli.options import (
     DEFAULT_URL,
     As,
     Because,
+    Db,
     DryRun,
     Env,
     Hold,
     Json,
     Name,
     OptionalVersion,
+    PolicyFileOption,
     Revision,
     Stages,
     Timed,
@@ -146,6 +148,8 @@ def gates(
     env: Env = DEFAULT_ENVIRONMENT,
     url: Url = DEFAULT_URL,
     token: Token = "",
+    db: Db = None,
+    policy: PolicyFileOption = None,
     as_json: Json = False,
 ) -> None:
     """Show every gate of a promotion, with its answer and its reason.
@@ -154,7 +158,8 @@ def gates(
     """
     prompt, wanted = version_of(name, version)
     path = f"/api/prompts/{segment(prompt)}/gates"
-    answer = connect(url, token).get(path, version=wanted, environment=env)
+    backend = connect(url, token, db=db, policy=policy)
+    answer = backend.get(path, version=wanted, environment=env)
     if as_json:
         print_json(answer)
         return
