@@ -61,8 +61,8 @@ def _print_head(answer: dict[str, Any]) -> None:
     parts = [f"generation {state['generation']}", f"revision {state['revision']}"]
     parts += [f"clients: {row['census']}", state["phase"]]
     if row["baking"]:
-        # The phase of a rollout names the bake already.
-        parts.append(row["baking"] if state["rollout"] else f"bake {row['baking']}")
+        named = state["phase"].startswith("bake")  # already, by the phase
+        parts.append(row["baking"] if named else f"bake {row['baking']}")
     say("  " + ", ".join(parts))
     incident = state["incident"]
     if incident:
