@@ -31,7 +31,7 @@ def world(tmp_path, monkeypatch):
     for version in ("v1.9.0", "v2.0.0"):
         world.file(f"{version}.txt", version)
         world.run("push", "support-bot", version, f"{version}.txt")
-        world.run("promote", "support-bot", version, "--because", "a deploy")
+        world.run("promote", "support-bot", version, "--now", "--because", "a deploy")
         world.wait("2")
     world.calls("support-bot:v2.0.0", "ok=776", "provider=24", "for", "40", "s")
     yield world
@@ -57,6 +57,21 @@ def test_the_night_goes_as_the_page_says(world):
     for _ in range(2):
         world.calls("support-bot:v1.9.0", "ok=100")
     type_all(world, "recovery")
+
+
+def test_a_version_gives_way_as_the_page_says(world):
+    """Stage by stage; a target that fails pauses it, and each way out is a command."""
+    type_all(world, "gradual")
+    world.calls("support-bot:v1.9.0", "ok=184", "provider=16", "for", "10", "s")
+    type_all(world, "paused")
+    rows = re.findall(r"`(knowngood [^`]*)`", NIGHT.read_text(encoding="utf-8"))
+    ways = [row.replace("...", "the page") for row in rows if "'...'" in row and "-bot" in row]
+    tried = {shlex.split(way)[1] for way in ways}
+    assert {"rollback", "resume", "skip", "pause"} <= tried
+    for way in ways:
+        if "v1.8.0" not in way and "VERSION" not in way:
+            result = world.run(*shlex.split(way)[1:], "--dry-run")
+            assert result.exit_code == 0, (way, result.stderr)
 
 
 def test_the_night_without_a_server_goes_as_the_page_says(world):
