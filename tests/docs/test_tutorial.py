@@ -26,7 +26,7 @@ BLOCKS = blocks(PAGE)
 PORT = "8000"  # on the page
 DEADLINE_S = 60.0  # for one command's output; on a quiet machine the slowest takes ten seconds
 POLL_S = 0.2
-READS = ("status", "explain", "audit", "doctor", "list")
+READS = ("status", "explain", "audit", "doctor", "list", "gates")
 BACKGROUND = ("server", "worker")
 FASTER = ("uniform(0.02, 0.08)", "uniform(0.005, 0.02)")  # the evidence is there sooner
 
