@@ -1,15 +1,17 @@
 """Every policy shown in the documentation is a valid policy."""
 
 import re
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 import yaml
 
 from knowngood.core.measure import MIN_LATENCIES
-from knowngood.core.model import Response, Severity
+from knowngood.core.model import Method, Response, Severity
 from knowngood.core.policy import PolicyFile, parse
 from knowngood.core.policy_condition import METRICS
+from knowngood.core.policy_freeze import freeze_in_force
 from knowngood.core.policy_parse import AB, PROMPT, TRIGGER
 from knowngood.core.policy_parse import FILE as FILE_KEYS
 from knowngood.core.rules import Aim, ExperimentRule, Margin, PromptPolicy, Trigger
@@ -30,8 +32,8 @@ def trigger(policy: PromptPolicy, name: str) -> Trigger:
 
 
 def test_there_are_examples():
-    """The page shows the triggers, the evidence and four whole policies."""
-    assert len(EXAMPLES) == 6
+    """The page shows the triggers, the evidence, the rollouts and four whole policies."""
+    assert len(EXAMPLES) == 7
 
 
 @pytest.mark.parametrize("text", EXAMPLES)
@@ -66,18 +68,43 @@ def test_the_levels_that_the_page_names_are_in_force():
     assert f"it needs {MIN_LATENCIES} calls" in TEXT
 
 
+def test_rollouts_are_what_the_page_says():
+    """Its defaults are those in force; each key of the sections is in its table."""
+    any_prompt, default = example(2).for_prompt("any"), parse({}).for_prompt("any")
+    for section in ("soak", "canary", "bake", "gradual", "pause_above"):
+        assert getattr(any_prompt, section) == getattr(default, section), section
+    friday_night = datetime(2026, 10, 2, 23, 59, tzinfo=UTC).timestamp() * 1000
+    for moment_ms, because in (
+        (friday_night, "nobody is here on Friday night"),
+        (friday_night + 120_000, "the weekend"),
+        (datetime(2026, 12, 28, tzinfo=UTC).timestamp() * 1000, "the holidays"),
+        (datetime(2026, 10, 1, tzinfo=UTC).timestamp() * 1000, None),
+    ):
+        held = freeze_in_force(any_prompt.freezes, round(moment_ms))
+        assert (held[0].because if held else None) == because
+    report, checkout = (
+        example(2).for_prompt(name) for name in ("nightly-report", "checkout-assistant")
+    )
+    assert report.canary.stages_bp == (1_000, 5_000, 10_000)
+    assert (checkout.soak.required, checkout.soak.min_calls) == ("always", 100)
+    used = [(e.requirement.suite, e.of_promotion, e.of_target) for e in checkout.evaluations]
+    assert used == [("refunds", True, True), ("tone", True, False)]
+    assert trigger(checkout, "error_critical").method is Method.GRADUAL
+    assert not parse({"prompts": {"any": {"freeze": []}}}).for_prompt("any").freezes
+
+
 def test_refunds_are_decided_by_their_own_score():
     """The first example does what its sentence says."""
-    policy = example(2).for_prompt("refund-approval")
+    policy = example(3).for_prompt("refund-approval")
     accuracy = trigger(policy, "accuracy")
     assert (accuracy.when.metric, accuracy.when.limit) == ("score.refund_accuracy", 0.75)
-    assert [p.name for p in example(2).people_for(accuracy.who)] == ["Ana"]
+    assert [p.name for p in example(3).people_for(accuracy.who)] == ["Ana"]
     assert trigger(policy, "error_critical").kinds == ("prompt", "timeout")
 
 
 def test_internal_tools_are_nobodys_emergency_but_one():
     """The second example does what its sentence says."""
-    wiki, payroll = (example(3).for_prompt(f"internal-{n}") for n in ("wiki", "payroll"))
+    wiki, payroll = (example(4).for_prompt(f"internal-{n}") for n in ("wiki", "payroll"))
     assert trigger(wiki, "error_critical").action is Response.ASK
     assert trigger(payroll, "error_critical").action is Response.ROLLBACK
     assert trigger(payroll, "error_critical").severity is Severity.CRITICAL
@@ -87,17 +114,17 @@ def test_internal_tools_are_nobodys_emergency_but_one():
 
 def test_watching_changes_nothing():
     """The third example does what its sentence says."""
-    dry = [t.name for t in example(4).for_prompt("any").triggers if t.dry_run]
+    dry = [t.name for t in example(5).for_prompt("any").triggers if t.dry_run]
     assert dry == ["error_critical"]
 
 
 def test_a_comparison_is_what_the_page_says():
     """The fourth example does what its sentence says; the table's defaults are in force."""
-    rule = example(5).for_prompt("any").ab
+    rule = example(6).for_prompt("any").ab
     assert rule == ExperimentRule(
         aim=Aim.SUPERIORITY, guardrails=(Margin("error_rate", 0.005), Margin("quality", 0.02))
     )
-    assert example(5).for_prompt("internal-wiki").ab is None
+    assert example(6).for_prompt("internal-wiki").ab is None
     said = dict(re.findall(r"^\| `(\w+)`(?:, `\w+`)? \| .* \| (.+) \|$", TEXT, re.MULTILINE))
     assert (said["primary"], said["mode"], said["method"]) == (
         "`quality`",
