@@ -38,10 +38,17 @@ from knowngood.core.stats import (
     upper_rank,
     upper_rate,
 )
-from knowngood.core.steps import attribution, recovery, verify, watchdog
+from knowngood.core.steps import attribution, recovery, stage, verify, watchdog
 from knowngood.core.steps.brakes import STALE_MS
 from knowngood.core.track import GATE_CHANCE, GATE_MS, LONG_GATE_MS, Plan, Track
-from knowngood.core.watch import ALPHAS, ELEVATED_RATE, SCORE_ALPHAS, watch_of, watches
+from knowngood.core.watch import (
+    ALPHAS,
+    ELEVATED_RATE,
+    SCORE_ALPHAS,
+    target_trigger,
+    watch_of,
+    watches,
+)
 from knowngood.core.window import EMPTY, Window
 from tests.cli.world import GOLDEN
 from tests.docs.pages import DOCS, blocks
@@ -163,6 +170,24 @@ def test_who_is_at_fault_is_said_with_the_figures_in_force():
     assert (WORSE_EVIDENCE, CASCADE_EVIDENCE, ELEVATED_RATE) == (100, 100, 0.02)
     assert (CASCADE_WITHIN_MS, CASCADE_CHANGED_MS) == (5 * MINUTE_MS, 24 * 3_600_000)
     assert f"E of {attribution.PROOF:g}" in TEXT and f"E of {WORSE_EVIDENCE:g}" in TEXT
+
+
+def test_rollouts_are_as_it_says():
+    """The ladders, their proof and holdback, the soak, and what pauses a gradual rollback."""
+    canary, gradual, bake, soak = POLICY.canary, POLICY.gradual, POLICY.bake, POLICY.soak
+    assert (canary.stages_bp, canary.wait_ms) == ((100, 500, 2_500, 10_000), 6 * 3_600_000)
+    assert (gradual.stages_bp, gradual.hold_ms) == ((7_500, 5_000, 2_500, 0), 10 * MINUTE_MS)
+    assert (bake.holdback_bp, stage.UNSAFE_RATE) == (500, 0.05)
+    assert (soak.for_ms, soak.min_calls, soak.required) == (24 * 3_600_000, 100, "used")
+    target = target_trigger(POLICY)
+    assert (target.when.limit, target.action) == (0.02, Response.ASK)
+    section = TEXT[TEXT.index("## Up and down, by stages") :].partition("\n## ")[0]
+    said = re.findall(r"^- \*(\w+)\*: ", section, re.MULTILINE)
+    story = (GOLDEN / "canary.txt").read_text(encoding="utf-8")
+    lists = re.findall(r"(?:^  [✓?✗] +(?:allow|not yet|deny) +\w+ .*\n)+", story, re.MULTILINE)
+    gates = [re.findall(r"^  . +(?:allow|not yet|deny) +(\w+)", text, re.M) for text in lists]
+    full, timed = max(gates, key=len), next(g for g in reversed(gates) if "time" in g)
+    assert said == full[-2:] and timed == full[:-2] and len(timed) == 7
 
 
 # --- What the traffic shows
