@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from knowngood.core.errors import BadLadder, BadRequest, InProgress, NoRollout
+from knowngood.core.errors import BadLadder, BadRequest, InProgress, NoRollout, Quarantined
 from knowngood.core.model import (
     Census,
     Confirming,
@@ -317,6 +317,35 @@ def test_a_split_by_hand_is_taken_over_where_it_stands():
     assert story.state.route.salt == "salt"
 
 
+def test_a_second_promotion_of_the_same_version_is_no_new_ladder():
+    """It would undo a pause and another plan; and a version that gives way would climb again."""
+    story = began()
+    story.goes_on(12, v1=FINE, v2=FINE)
+    story.does(rollouts.pause(story.state, "lunch", "bob", story.now_ms))
+    again = rollouts.Promotion("v2", STEPS, 500, "again", "bob")
+    with pytest.raises(InProgress):
+        rollouts.begin(story.state, again, None, story.now_ms)
+    back = giving_way()
+    with pytest.raises(InProgress):
+        rollouts.begin(back.state, again, None, back.now_ms)
+    forced = replace(again, override=("in_progress",))
+    with pytest.raises(Quarantined):
+        rollouts.begin(back.state, forced, None, back.now_ms)
+    both = replace(again, override=("in_progress", "quarantined"))
+    back.goes_on(12, v1=FINE, v2=FINE)
+    back.does(rollouts.begin(back.state, both, None, back.now_ms))
+    assert back.state.standing("v2") is Standing.CANDIDATE
+    assert back.state.rollout.ladder.stages_bp == (5_000, 10_000)
+
+
+def test_at_once_takes_a_split_by_hand_to_everybody():
+    """`--now` leaves no stage before 100 %, whatever share the version has already."""
+    split = state(
+        "v1", entry("v1", "good", -DAY), entry("v2", "candidate", -MINUTE), trial=("v2", 1_000)
+    )
+    assert began(rollouts.AT_ONCE, start=split).state.route.arms == whole("v2")
+
+
 # --- The bake
 
 
@@ -380,6 +409,15 @@ def test_a_target_that_fails_pauses_it():
     held = shares(story)
     story.goes_on(30, v1=BAD, v2=FINE)
     assert shares(story) == held
+
+
+def test_a_gradual_rollback_needs_a_stage_below():
+    """What has 5 % has nothing to give way by 75, 50 and 25 %: it can be rolled back at once."""
+    story = began()
+    story.goes_on(12, v1=FINE, v2=FINE)
+    asked = operator.RollbackRequest("a little worse", gradual=DOWN, actor="ann")
+    with pytest.raises(BadLadder, match="v2 has 5%"):
+        operator.roll_back(case(story), asked)
 
 
 def test_it_can_be_made_instant_at_any_moment():

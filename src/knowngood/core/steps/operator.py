@@ -242,20 +242,8 @@ def move(
     before = state.route
     if before is not None and before.arms == arms:
         return ()
-    _check_free(state, override)
-    for arm in arms:
-        if state.standing(arm.version) is Standing.QUARANTINED and "quarantined" not in override:
-            raise Quarantined(
-                f"{arm.version} is quarantined: {_why(state, arm.version)}",
-                next_step=f"knowngood unquarantine {state.prompt} {arm.version}{env_option(state)} "
-                "--because ...",
-            )
+    released = admit(state, arms, because, override)
     salt = salt_for(state, arms[-1].version)
-    released = tuple(
-        Stand(arm.version, Standing.CANDIDATE, f"quarantine overridden: {because}")
-        for arm in arms
-        if state.standing(arm.version) is Standing.QUARANTINED
-    )
     frozen: tuple[Action, ...] = ()
     if before and outgoing is not None and outgoing.call_count:
         frozen = (Freeze(before.control.version, outgoing),)
@@ -266,6 +254,25 @@ def move(
     }
     moved = (MoveRoute(arms, salt), Record("route.moved", because, detail))
     return (*released, *frozen, *moved, *_superseded(state, arms))
+
+
+def admit(
+    state: State, arms: tuple[Arm, ...], because: str, override: tuple[str, ...]
+) -> tuple[Stand, ...]:
+    """The quarantines that are lifted for these arms. Raises InProgress or Quarantined."""
+    _check_free(state, override)
+    for arm in arms:
+        if state.standing(arm.version) is Standing.QUARANTINED and "quarantined" not in override:
+            raise Quarantined(
+                f"{arm.version} is quarantined: {_why(state, arm.version)}",
+                next_step=f"knowngood unquarantine {state.prompt} {arm.version}{env_option(state)} "
+                "--because ...",
+            )
+    return tuple(
+        Stand(arm.version, Standing.CANDIDATE, f"quarantine overridden: {because}")
+        for arm in arms
+        if state.standing(arm.version) is Standing.QUARANTINED
+    )
 
 
 def _superseded(state: State, arms: tuple[Arm, ...]) -> tuple[Action, ...]:

@@ -53,7 +53,8 @@ def begin(
     if route is None or route.weight_bp(asked.version) == WHOLE_BP:
         return operator.promote(state, asked.version, asked.because, asked.override, outgoing)
     candidate = route.candidate
-    if candidate is not None and candidate.version == asked.version:
+    is_served = candidate is not None and candidate.version == asked.version
+    if candidate is not None and is_served and len(steps.stages_bp) > 1:
         rest = ladder.above(steps, candidate.weight_bp)
         steps = replace(steps, stages_bp=(candidate.weight_bp, *rest.stages_bp))
     control = route.control.version
@@ -74,7 +75,11 @@ def begin(
         actor=asked.actor,
         holdback_bp=asked.holdback_bp if len(steps.stages_bp) > 1 else 0,
     )
-    moved = operator.move(state, ladder.arms(rollout), asked.because, asked.override, outgoing)
+    arms = ladder.arms(rollout)
+    if arms == route.arms:  # it is taken over where it stands, if it may be
+        moved: tuple[Action, ...] = operator.admit(state, arms, asked.because, asked.override)
+    else:
+        moved = operator.move(state, arms, asked.because, asked.override, outgoing)
     words = f"{asked.version} {stages_words(rollout)}: {asked.because}"
     detail = {"version": asked.version, "from": control, "stages_bp": list(steps.stages_bp)}
     return (*moved, SetRollout(rollout), Record("rollout.started", words, detail))

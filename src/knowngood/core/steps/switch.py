@@ -1,6 +1,7 @@
 """The switch itself: one set of actions for an automatic rollback and for a person's."""
 
 from knowngood.core import ladder
+from knowngood.core.errors import BadLadder
 from knowngood.core.model import (
     Action,
     CountRollback,
@@ -122,7 +123,13 @@ def gradual_actions(
     """
     state, suspect = case.state, case.suspect
     assert state.route is not None
-    left = ladder.below(ladder.check(steps, RolloutKind.GRADUAL), state.route.weight_bp(suspect))
+    share_bp = state.route.weight_bp(suspect)
+    left = ladder.below(ladder.check(steps, RolloutKind.GRADUAL), share_bp)
+    if left.stages_bp == (0,):
+        raise BadLadder(
+            f"{suspect} has {ladder.share(share_bp)}, and no stage is between that and 0%",
+            next_step="roll back without stages: it is all the same",
+        )
     rollout = Rollout(
         kind=RolloutKind.GRADUAL,
         from_version=suspect,
