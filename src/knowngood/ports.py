@@ -17,19 +17,22 @@ from knowngood.core.model import (
     State,
     Version,
 )
+from knowngood.core.purge import Purge
 from knowngood.core.release import Release
+from knowngood.core.retention import Pin
 from knowngood.core.window import Bucket
 
 VersionKey = tuple[str, str, str]  # environment, prompt, version
 
 
 class Registry(Protocol):
-    """Prompt versions: immutable, only ever added."""
+    """Prompt versions: immutable; only a purge (`Retention`) takes one away."""
 
     def put(self, version: Version) -> bool:
         """Add a version; True if it is new, False if the same content was there already.
 
-        Raises ContentConflict when the version's name is taken by other content (digest).
+        Raises ContentConflict when the version's name is taken by other content (digest), also of
+        a version that was purged; the same content again brings that one back.
         """
 
     def get(self, prompt: str, version: str) -> Version:
@@ -63,6 +66,8 @@ class States(Protocol):
         One transaction. Raises StaleState when a state's revision is not the one that was seen. If
         a change moves a route, the environment's generation rises by one. A message whose key was
         queued before is not queued again. Returns the new states in the order of the changes.
+        Raises UnknownVersion when a change names a version that was purged, however late: what is
+        purged is never routed.
         """
 
     def generation(self, environment: str) -> int:
@@ -205,6 +210,33 @@ class Releases(Protocol):
         """The newest `limit` releases, newest first."""
 
 
+class Retention(Protocol):
+    """What a person keeps, and what goes."""
+
+    def pins(self, prompt: str | None = None) -> list[Pin]:
+        """The pins of a prompt, or of all, by prompt and version."""
+
+    def pin(self, pin: Pin, policy_revision: str) -> bool:
+        """Keep a version, with its line of history; False if it is pinned already.
+
+        Raises UnknownVersion, or BadRequest when the prompt has as many pins as it may have.
+        """
+
+    def unpin(self, pin: Pin, policy_revision: str) -> bool:
+        """End a pin, with its line of history; False if there is none.
+
+        `pin` says who ends it, why and when.
+        """
+
+    def purge(self, order: Purge, now_ms: int) -> list[str]:
+        """Take versions away for good, with their lines of history and of the ledger, or none.
+
+        One transaction, during which no state of the prompt changes: see core.purge.settle, which
+        raises StaleState or InUse. Returns the versions that went; those that went before are left
+        out. Their evaluations stay, and so does their digest (see Registry.put).
+        """
+
+
 class Checkpoints(Protocol):
     """Where the folds over observations stood a moment ago, so that a new engine can go on."""
 
@@ -293,3 +325,4 @@ class Store:
     checkpoints: Checkpoints
     evaluations: Evaluations
     releases: Releases
+    retention: Retention

@@ -12,6 +12,7 @@ from sqlalchemy import Engine, MetaData, create_engine, inspect, text
 
 from knowngood.conformance.evaluations import evaluation
 from knowngood.conformance.examples import KEY, NOW_MS, bucket, client, version
+from knowngood.conformance.retention import pin, purge
 from knowngood.core.errors import NewerSchema
 from knowngood.core.history import AuditEntry
 from knowngood.store.migrate import MIGRATIONS, move, revision
@@ -145,6 +146,24 @@ def test_a_database_from_before_evaluations_comes_up_to_date(place):
         store.evaluations.record(evaluation(), "")
         kinds = [line.kind for line in store.log.read()]
         assert kinds == ["version.pushed", "evaluation.recorded"]
+
+
+def test_a_database_from_before_pins_comes_up_to_date(place):
+    """What an older knowngood wrote stays, and can be pinned and purged."""
+    with open_store(place) as store:
+        store.registry.put(version("v1"))
+        store.registry.put(version("v2"))
+    for engine, schemas in engines(place):
+        if CONTROL_SCHEMA in schemas:
+            with engine.begin() as connection:
+                move(connection, CONTROL_SCHEMA, "0003")
+                assert not inspect(connection).has_table("pins")
+                assert not inspect(connection).has_table("purged")
+        engine.dispose()
+    with open_store(place) as store:
+        assert store.retention.pin(pin("v2"), "") is True
+        assert store.retention.purge(purge({"v1": 1}), NOW_MS) == ["v1"]
+        assert store.registry.versions("support") == [version("v2")]
 
 
 def test_opening_again_changes_nothing(place):

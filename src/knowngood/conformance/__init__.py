@@ -28,6 +28,7 @@ from knowngood.conformance.observations import (
     SeriesConformance,
 )
 from knowngood.conformance.releases import ReleasesConformance
+from knowngood.conformance.retention import RetentionConformance
 
 __all__ = ["StoreConformance"]
 
@@ -43,5 +44,6 @@ class StoreConformance(
     CheckpointsConformance,
     EvaluationsConformance,
     ReleasesConformance,
+    RetentionConformance,
 ):
     """All laws of a store. Subclass it and give it a `store` fixture."""

@@ -165,6 +165,12 @@ class NotConfirmed(KnowngoodError):
     code = "not_confirmed"
 
 
+class InUse(KnowngoodError):
+    """Something refers to the version, so it is kept."""
+
+    code = "in_use"
+
+
 class InProgress(KnowngoodError):
     """Another change of this prompt is in progress."""
 

@@ -27,6 +27,7 @@ from knowngood.core.model import (
     Standing,
     State,
     Steady,
+    Strike,
     Told,
 )
 
@@ -107,6 +108,8 @@ def _step(state: State, action: Action, actor: str, generation: int, now_ms: int
         case Renew(version):
             alarmed = state.entry(version)
             return _write(state, replace(alarmed, fresh_ms=now_ms)) if alarmed else state
+        case Strike(version):
+            return replace(state, ledger=tuple(e for e in state.ledger if e.version != version))
         case Enter(phase):
             return replace(state, phase=phase)
         case SetIncident(incident):

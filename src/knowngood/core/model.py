@@ -486,6 +486,13 @@ class Renew:
 
 
 @dataclass(frozen=True, slots=True)
+class Strike:
+    """Take a candidate's line out of the ledger: its version is purged."""
+
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
 class Enter:
     """Go to another phase."""
 
@@ -552,6 +559,7 @@ Action = (
     | Freeze
     | Join
     | Renew
+    | Strike
     | Enter
     | SetIncident
     | SetRollout

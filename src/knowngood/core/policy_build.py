@@ -408,6 +408,7 @@ def build(
         evaluations=tuple(build_evaluation(each) for each in merged.get("evaluations", ())),
         keep_hot_count=merged["keep"]["hot"],
         archive_ms=duration_ms(merged["keep"]["archive"]),
+        purges_itself=merged["keep"].get("purge", "auto") == "auto",
         auto_rollback_stale=merged.get("auto_rollback_stale", False),
         authors=tuple(merged.get("authors", ())),
         ab=build_ab(merged.get("ab")),

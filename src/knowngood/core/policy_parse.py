@@ -42,6 +42,7 @@ COMPARABLE = ("error_rate", "latency_p99", "tokens_per_call", "cost_per_call")
 EVALUATED_FOR = ("promotion", "target")
 FAILED_ROLLBACK = ("ask", "next_good")
 SOAKS = ("always", "used", "never")
+PURGES = ("auto", "manual")
 THEN = (Response.ROLLBACK.value, Response.ASK.value, Response.ALERT.value)
 ROLES = ("on-call", "product-owner", "author")
 
@@ -494,7 +495,9 @@ SECTIONS: dict[str, Check] = {
     ),
     "bake": section({"for": duration, "holdback": holdback}),
     "flap": section({"cooldown": duration, "per_prompt_hour": count(1), "fleet_hour": count(1)}),
-    "keep": section({"hot": count(1), "archive": duration}),
+    "keep": section(
+        {"hot": count(1), "archive": duration, "purge": one_of("way to purge", PURGES)}
+    ),
     "freeze": listed(freeze),
     "evaluations": listed(evaluation),
     "ab": comparison,

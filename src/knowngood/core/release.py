@@ -28,6 +28,10 @@ class Release:
     actor: str = ""
     because: str = ""
 
+    def names(self) -> set[tuple[str, str]]:
+        """The (prompt, version) names in it."""
+        return {(member.prompt, member.version) for member in self.members}
+
     def besides(self, prompt: str) -> tuple[Member, ...]:
         """The other prompts' versions."""
         return tuple(member for member in self.members if member.prompt != prompt)

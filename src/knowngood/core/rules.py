@@ -203,6 +203,7 @@ class PromptPolicy:
     evaluations: tuple[EvaluationRule, ...] = ()
     keep_hot_count: int = 3
     archive_ms: int = 180 * 24 * 3_600_000
+    purges_itself: bool = True  # False: only when a person says so
     auto_rollback_stale: bool = False
     authors: tuple[str, ...] = ()
     ab: ExperimentRule | None = None  # None: no comparison is asked for

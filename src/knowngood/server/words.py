@@ -23,6 +23,7 @@ from knowngood.core.model import (
     SetRollout,
     Stand,
     State,
+    Strike,
     Told,
     Wait,
 )
@@ -94,6 +95,8 @@ def action_words(action: Action) -> str:
             return f"remember that {version} came with the release {release.name}"
         case Renew(version):
             return f"begin the evidence on {version} anew"
+        case Strike(version):
+            return f"strike {version} from the ledger"
         case Enter(phase):
             return f"begin: {phase_words(phase)}"
         case SetIncident(None):

@@ -201,6 +201,7 @@ def sim_store(store: Store, gate: Gate) -> Store:
         checkpoints=GatedCheckpoints(store.checkpoints, gate),
         evaluations=store.evaluations,
         releases=store.releases,
+        retention=store.retention,
     )
 
 

@@ -76,6 +76,7 @@ def watched(store: Store, witness: Witness) -> Store:
         checkpoints=store.checkpoints,
         evaluations=store.evaluations,
         releases=store.releases,
+        retention=store.retention,
     )
 
 

@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Connection, Insert, Row, func, select, tuple_, update
+from sqlalchemy import Connection, Insert, Row, delete, func, select, tuple_, update
 
 from knowngood.core.codec import from_data, plain, to_data
 from knowngood.core.commit import Commit, StateKey, commit, keys
@@ -26,8 +26,9 @@ from knowngood.core.model import (
     State,
     Version,
 )
+from knowngood.core.purge import named, refuse_purged, refuse_reuse
 from knowngood.store.database import WRITING, Database, to_text
-from knowngood.store.tables import audit, environments, outbox, policies, states, versions
+from knowngood.store.tables import audit, environments, outbox, policies, purged, states, versions
 
 STATES_DECODED = 500  # kept ready, some 40 KB each: as many prompts as one status looks at
 CHUNK_COUNT = 500  # names in one query: far below SQLite's 32,766 variables, and a plan stays small
@@ -57,6 +58,7 @@ class SqlRegistry:
         new = self._db.insert(versions).on_conflict_do_nothing(index_elements=["prompt", "version"])
         with self._db.writing() as connection:
             if _execute(connection, new, row) == 1:
+                _revive(connection, version)
                 return True
             (there,) = _versions(connection, [(version.prompt, version.version)])
         if there.digest != version.digest:
@@ -96,6 +98,15 @@ class SqlRegistry:
         with self._db.reading() as connection:
             found = {(v.prompt, v.version): v for v in _versions(connection, wanted)}
         return [found[key] for key in wanted if key in found]
+
+
+def _revive(connection: Connection, version: Version) -> None:
+    """Let a purged version come back. Raises ContentConflict if it had other content."""
+    name = (purged.c.prompt == version.prompt) & (purged.c.version == version.version)
+    digest = connection.execute(select(purged.c.digest).where(name)).scalar_one_or_none()
+    if digest is not None:
+        refuse_reuse(version.prompt, version.version, version.digest, digest)
+        connection.execute(delete(purged).where(name))
 
 
 def _execute(connection: Connection, statement: Insert, row: dict[str, Any]) -> int:
@@ -138,9 +149,9 @@ class SqlStates:
     def get(self, environment: str, prompt: str) -> State:
         """See ports.States."""
         with self._db.reading() as connection:
-            found = _states(connection, [(environment, prompt)])
+            found = states_in(connection, [(environment, prompt)])
             if not found:
-                _generations(connection, {environment})
+                generations_of(connection, {environment})
         return found.get((environment, prompt)) or State(environment, prompt)
 
     def all(self, environment: str | None = None) -> list[State]:
@@ -161,62 +172,76 @@ class SqlStates:
         with self._db.writing() as connection:
             # Locks the environments' rows, always in the same order: from here on nobody else
             # changes a state in them, not even one that is not written yet.
-            generations = _generations(connection, {environment for environment, _ in wanted})
-            found = _states(connection, wanted)
+            generations = generations_of(connection, {environment for environment, _ in wanted})
+            # Read under the lock: a purge holds all of them.
+            refuse_purged(purged_of(connection, named(changes)))
+            found = states_in(connection, wanted)
             before = {key: found.get(key) or State(*key) for key in wanted}
             done = commit(
                 changes,
                 before,
                 generations,
-                lambda environment, prompt: _last_line(connection, environment, prompt),
+                lambda environment, prompt: last_line(connection, environment, prompt),
                 now_ms,
             )
-            self._write(connection, done)
+            write_states(self._db, connection, done)
         return list(done.states)
 
     def generation(self, environment: str) -> int:
         """See ports.States."""
         with self._db.reading() as connection:
-            return _generations(connection, {environment})[environment]
+            return generations_of(connection, {environment})[environment]
 
     def environments(self, add: str | None = None) -> list[str]:
         """See ports.States."""
         if add is not None:
             new = self._db.insert(environments).on_conflict_do_nothing(index_elements=["name"])
             with self._db.writing() as connection:
+                self._db.alone(connection, "retention")  # a purge has looked at all environments
                 connection.execute(new, {"name": add, "generation": 0})
         with self._db.reading() as connection:
             return sorted(connection.execute(select(environments.c.name)).scalars())
 
-    def _write(self, connection: Connection, done: Commit) -> None:
-        new = self._db.insert(states)
-        statement = new.on_conflict_do_update(
-            index_elements=["environment", "prompt"],
-            set_={name: new.excluded[name] for name in ("revision", "generation", "body")},
-            # The fence once more, where two winners would meet if a lock above were ever lost.
-            where=states.c.revision == new.excluded.revision - 1,
+
+def write_states(database: Database, connection: Connection, done: Commit) -> None:
+    """Write all of a commit, in the writing transaction that locked its environments."""
+    new = database.insert(states)
+    statement = new.on_conflict_do_update(
+        index_elements=["environment", "prompt"],
+        set_={name: new.excluded[name] for name in ("revision", "generation", "body")},
+        # The fence once more, where two winners would meet if a lock above were ever lost.
+        where=states.c.revision == new.excluded.revision - 1,
+    )
+    for state in done.states:
+        if _execute(connection, statement, _state_row(state)) != 1:
+            raise StaleState(f"{state.environment}/{state.prompt} has changed since it was read")
+    for environment, generation in done.generations.items():
+        connection.execute(
+            update(environments)
+            .where(environments.c.name == environment)
+            .values(generation=generation)
         )
-        for state in done.states:
-            if _execute(connection, statement, _state_row(state)) != 1:
-                raise StaleState(
-                    f"{state.environment}/{state.prompt} has changed since it was read"
-                )
-        for environment, generation in done.generations.items():
-            connection.execute(
-                update(environments)
-                .where(environments.c.name == environment)
-                .values(generation=generation)
-            )
-        if done.audit:
-            write_history(self._db, connection, done.audit)
-        if done.outgoing:
-            connection.execute(
-                self._db.insert(outbox).on_conflict_do_nothing(index_elements=["key"]),
-                [_outgoing_row(message) for message in done.outgoing],
-            )
+    if done.audit:
+        write_history(database, connection, done.audit)
+    if done.outgoing:
+        connection.execute(
+            database.insert(outbox).on_conflict_do_nothing(index_elements=["key"]),
+            [_outgoing_row(message) for message in done.outgoing],
+        )
 
 
-def _generations(connection: Connection, wanted: Collection[str]) -> dict[str, int]:
+def purged_of(connection: Connection, names: Collection[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Those of the (prompt, version) names that were purged."""
+    if not names:
+        return []
+    name = tuple_(purged.c.prompt, purged.c.version)
+    found = connection.execute(
+        select(purged.c.prompt, purged.c.version).where(name.in_(sorted(names)))
+    )
+    return [(row.prompt, row.version) for row in found]
+
+
+def generations_of(connection: Connection, wanted: Collection[str]) -> dict[str, int]:
     """The environments' generations; in a writing transaction their rows are locked until its end.
 
     (Only PostgreSQL has row locks; on SQLite a writer is alone anyway.)
@@ -233,7 +258,7 @@ def _generations(connection: Connection, wanted: Collection[str]) -> dict[str, i
     return found
 
 
-def _states(connection: Connection, wanted: Sequence[StateKey]) -> dict[StateKey, State]:
+def states_in(connection: Connection, wanted: Sequence[StateKey]) -> dict[StateKey, State]:
     name = tuple_(states.c.environment, states.c.prompt)
     found = [
         _state(body)
@@ -310,7 +335,7 @@ def write_history(
     connection.execute(audit.insert(), [_line_row(entry) for entry in entries])
 
 
-def _last_line(connection: Connection, environment: str, prompt: str) -> AuditEntry | None:
+def last_line(connection: Connection, environment: str, prompt: str) -> AuditEntry | None:
     of_state = (audit.c.environment == environment) & (audit.c.prompt == prompt)
     row = connection.execute(
         select(audit).where(of_state).order_by(audit.c.id.desc()).limit(1)

@@ -26,7 +26,18 @@ from knowngood.core.model import (
     State,
     Version,
 )
+from knowngood.core.purge import (
+    UNPINNED,
+    Head,
+    Purge,
+    named,
+    pin_line,
+    refuse_purged,
+    refuse_reuse,
+    settle,
+)
 from knowngood.core.release import Release, is_same
+from knowngood.core.retention import Pin, refuse_pin, released_in
 from knowngood.core.rollup import CLIENTS_KEPT_MS, HOURS_KEPT_MS, SCORES_KEPT_MS, coarser, steps
 from knowngood.core.window import Bucket, merge
 from knowngood.ports import VersionKey
@@ -47,6 +58,7 @@ def open_memory() -> OpenStore:
         checkpoints=MemoryCheckpoints(data),
         evaluations=MemoryEvaluations(data),
         releases=MemoryReleases(data),
+        retention=MemoryRetention(data),
         close=lambda: None,
     )
 
@@ -106,6 +118,8 @@ class _Data:
     checkpoints: dict[VersionKey, tuple[int, Any]] = field(default_factory=dict)
     evaluations: list[Evaluation] = field(default_factory=list)
     releases: dict[str, Release] = field(default_factory=dict)
+    pins: dict[tuple[str, str], Pin] = field(default_factory=dict)
+    purged: dict[tuple[str, str], str] = field(default_factory=dict)  # digests
 
     def generation(self, environment: str) -> int:
         try:
@@ -129,10 +143,12 @@ class MemoryRegistry:
     def put(self, version: Version) -> bool:
         """See ports.Registry."""
         with self._data.lock:
-            versions = self._data.versions.setdefault(version.prompt, {})
-            there = versions.get(version.version)
+            name = version.prompt, version.version
+            there = self._data.versions.get(version.prompt, {}).get(version.version)
             if there is None:
-                versions[version.version] = version
+                refuse_reuse(*name, version.digest, self._data.purged.get(name))
+                self._data.purged.pop(name, None)
+                self._data.versions.setdefault(version.prompt, {})[version.version] = version
                 return True
         if there.digest != version.digest:
             raise ContentConflict(
@@ -203,6 +219,7 @@ class MemoryStates:
         with data.lock:
             before = {key: self.get(*key) for key in keys(changes)}
             generations = {key[0]: data.generation(key[0]) for key in before}
+            refuse_purged(named(changes) & data.purged.keys())
             done = commit(changes, before, generations, self._last_line, now_ms)
             # Nothing below can fail: everything is written, or nothing was.
             data.states.update(zip(before, done.states, strict=True))
@@ -501,6 +518,7 @@ class MemoryReleases:
             there = self._data.releases.get(release.name)
             if there is not None:
                 return not is_same(there, release)
+            refuse_purged(release.names() & self._data.purged.keys())
             self._data.releases[release.name] = release
         return True
 
@@ -517,3 +535,54 @@ class MemoryReleases:
         """See ports.Releases."""
         with self._data.lock:
             return list(reversed(self._data.releases.values()))[: max(0, limit)]
+
+
+class MemoryRetention:
+    """What a person keeps, and what goes, in memory."""
+
+    def __init__(self, data: _Data) -> None:
+        self._data = data
+
+    def pins(self, prompt: str | None = None) -> list[Pin]:
+        """See ports.Retention."""
+        with self._data.lock:
+            return [pin for key, pin in sorted(self._data.pins.items()) if prompt in (None, key[0])]
+
+    def pin(self, pin: Pin, policy_revision: str) -> bool:
+        """See ports.Retention."""
+        data = self._data
+        with data.lock:
+            if (pin.prompt, pin.version) in data.pins:
+                return False
+            known = list(data.versions.get(pin.prompt, {}))
+            if pin.version not in known:
+                raise UnknownVersion(f"{pin.prompt} has no version {pin.version!r}", known=known)
+            refuse_pin(pin, self.pins(pin.prompt))
+            data.pins[pin.prompt, pin.version] = pin
+            data.write_history([pin_line(pin, policy_revision)])
+        return True
+
+    def unpin(self, pin: Pin, policy_revision: str) -> bool:
+        """See ports.Retention."""
+        with self._data.lock:
+            if self._data.pins.pop((pin.prompt, pin.version), None) is None:
+                return False
+            self._data.write_history([pin_line(pin, policy_revision, UNPINNED)])
+        return True
+
+    def purge(self, order: Purge, now_ms: int) -> list[str]:
+        """See ports.Retention."""
+        data = self._data
+        with data.lock:
+            states = [state for state in MemoryStates(data).all() if state.prompt == order.prompt]
+            there = data.versions.get(order.prompt, {})
+            aged = sorted(there.values(), key=lambda version: version.created_ms)
+            heads = [Head(v.version, v.digest, v.created_ms) for v in aged]
+            released = released_in(data.releases.values(), order.prompt)
+            done = settle(order, states, self.pins(order.prompt), released, heads, now_ms)
+            MemoryStates(data).apply(done.changes, now_ms)
+            for version, digest in done.digests.items():
+                del there[version]
+                data.purged[order.prompt, version] = digest
+            data.write_history(done.lines)
+        return list(done.digests)

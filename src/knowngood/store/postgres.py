@@ -21,6 +21,7 @@ from knowngood.store.migrate import ensure
 from knowngood.store.observations import SqlClients, SqlSeries
 from knowngood.store.opened import OpenStore
 from knowngood.store.releases import SqlReleases
+from knowngood.store.retention import SqlRetention
 from knowngood.store.tables import CONTROL_SCHEMA, OBSERVATIONS_SCHEMA
 
 # Servers allow 100 connections by default; two of our servers and other programs must fit.
@@ -29,7 +30,7 @@ CONNECT_TIMEOUT_S = 10
 
 # Advisory locks are numbers. The first keeps ours apart from other programs'.
 LOCK_FAMILY = 0x6B676F64
-LOCKS = {"migration": 1, "log": 2, "compaction": 3, "checkpoints": 4}
+LOCKS = {"migration": 1, "log": 2, "compaction": 3, "checkpoints": 4, "retention": 5}
 
 
 def open_postgres(url: str) -> OpenStore:
@@ -63,6 +64,7 @@ def open_postgres(url: str) -> OpenStore:
         checkpoints=SqlCheckpoints(database),
         evaluations=SqlEvaluations(database),
         releases=SqlReleases(database),
+        retention=SqlRetention(database),
         close=engine.dispose,
     )
 

@@ -6,7 +6,9 @@ from sqlalchemy import select
 
 from knowngood.core.codec import from_data, to_data
 from knowngood.core.errors import UnknownRelease
+from knowngood.core.purge import refuse_purged
 from knowngood.core.release import Release, is_same
+from knowngood.store.control import purged_of
 from knowngood.store.database import Database, to_text
 from knowngood.store.tables import releases
 
@@ -22,11 +24,13 @@ class SqlReleases:
     def put(self, release: Release) -> bool:
         """See ports.Releases."""
         with self._db.writing() as connection:
+            self._db.alone(connection, "retention")  # what a release names is not purged
             there = connection.execute(
                 select(releases.c.body).where(releases.c.name == release.name)
             ).scalar()
             if there is not None:
                 return not is_same(from_data(Release, json.loads(there)), release)
+            refuse_purged(purged_of(connection, release.names()))
             body = to_text(to_data(release))
             connection.execute(releases.insert(), [{"name": release.name, "body": body}])
         return True

@@ -26,6 +26,7 @@ from knowngood.store.migrate import ensure
 from knowngood.store.observations import SqlClients, SqlSeries
 from knowngood.store.opened import OpenStore
 from knowngood.store.releases import SqlReleases
+from knowngood.store.retention import SqlRetention
 from knowngood.store.tables import CONTROL_SCHEMA, OBSERVATIONS_SCHEMA, Schema
 
 # A connection per thread of the server's pool (40), and a few for the engine's own.
@@ -76,6 +77,7 @@ def open_sqlite(path: str | Path, *, observations_needed: bool = True) -> OpenSt
         checkpoints=checkpoints,
         evaluations=SqlEvaluations(control),
         releases=SqlReleases(control),
+        retention=SqlRetention(control),
         close=close,
     )
 

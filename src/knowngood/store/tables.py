@@ -124,6 +124,26 @@ releases = Table(
     sqlite_autoincrement=True,
 )
 
+pins = Table(
+    "pins",
+    CONTROL,
+    Column("prompt", Text, primary_key=True),
+    Column("version", Text, primary_key=True),
+    Column("because", Text, nullable=False),  # JSON
+    Column("actor", Text, nullable=False),  # JSON
+    Column("at_ms", BigInteger, nullable=False),
+)
+
+# What was purged, so that its name never means another content and nobody routes it.
+purged = Table(
+    "purged",
+    CONTROL,
+    Column("prompt", Text, primary_key=True),
+    Column("version", Text, primary_key=True),
+    Column("digest", Text, nullable=False),
+    Column("purged_ms", BigInteger, nullable=False),
+)
+
 series = Table(
     "series",
     OBSERVATIONS,
@@ -190,5 +210,5 @@ class Schema:
         return f"knowngood_{self.name}_version"
 
 
-CONTROL_SCHEMA = Schema("control", CONTROL, "0003")
+CONTROL_SCHEMA = Schema("control", CONTROL, "0004")
 OBSERVATIONS_SCHEMA = Schema("observations", OBSERVATIONS, "0003")

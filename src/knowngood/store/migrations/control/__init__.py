@@ -1,1 +1,1 @@
-"""Migrations of the control tables: registry, states, log, outbox, policies, evaluations."""
+"""Migrations of the control tables: registry, states, history, and what came later."""
