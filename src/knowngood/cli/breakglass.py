@@ -14,7 +14,7 @@ from urllib.parse import unquote
 from knowngood.core.errors import BadRequest, KnowngoodError
 from knowngood.core.policy import PolicyFile, parse
 from knowngood.ports import Store
-from knowngood.server import act, dryrun, evals, judged, read, rollouts
+from knowngood.server import act, dryrun, evals, judged, read, retention, rollouts
 from knowngood.server.desk import Desk
 from knowngood.server.doctor import doctor
 from knowngood.server.policy_file import load_policy
@@ -147,6 +147,12 @@ def _report(
     return dryrun.report(desk, environment, prompt, since, now_ms())
 
 
+def _retention(
+    desk: Desk, prompt: str | None = None, after: str = "", limit: int = retention.PROMPTS_MAX
+) -> Mapping[str, Any]:
+    return retention.report(desk, now_ms(), prompt, after, limit)
+
+
 READS: tuple[tuple[str, Answer], ...] = (
     (r"/api/prompts", read.prompts),
     (r"/api/prompts/([^/]+)", read.prompt),
@@ -163,6 +169,7 @@ READS: tuple[tuple[str, Answer], ...] = (
     (r"/api/policy", lambda desk, prompt=None: read.policy(desk, prompt)),
     (r"/api/doctor", lambda desk: doctor(desk, now_ms())),
     (r"/api/environments", read.environments),
+    (r"/api/retention", _retention),
     (r"/api/evaluations", evals.listed),
     (r"/api/evaluations/compare", evals.compare),
     (r"/api/evaluations/([0-9]+)", lambda desk, number: evals.one(desk, int(number))),

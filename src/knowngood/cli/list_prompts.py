@@ -1,10 +1,12 @@
-"""`knowngood list`: every prompt, with what is routed where."""
+"""`knowngood list`: every prompt with what is routed where, or a prompt's versions."""
 
 from collections.abc import Iterator
 from typing import Any
 
 from knowngood.cli.backend import Backend, connect
-from knowngood.cli.options import DEFAULT_URL, Db, Json, Token, Url
+from knowngood.cli.keep import print_shelf
+from knowngood.cli.names import prompt_of
+from knowngood.cli.options import DEFAULT_URL, Db, Json, OptionalName, Token, Url
 from knowngood.cli.output import print_json, say, table
 
 PAGE = 1_000
@@ -12,10 +14,24 @@ PAGES_MAX = 100  # 100,000 prompts: beyond that it is no list that a person read
 
 
 def list_prompts(
-    url: Url = DEFAULT_URL, token: Token = "", db: Db = None, as_json: Json = False
+    name: OptionalName = "",
+    url: Url = DEFAULT_URL,
+    token: Token = "",
+    db: Db = None,
+    as_json: Json = False,
 ) -> None:
-    """List all prompts and what is served where."""
+    """List all prompts and what is served where; of one prompt, what is kept of it and why.
+
+    A version is hot (in the memory of every process), archived, or purgeable.
+    """
     backend = connect(url, token, db=db)
+    if name:
+        answer = backend.get("/api/retention", prompt=prompt_of(name))
+        if as_json:
+            print_json(answer)
+        else:
+            print_shelf(answer["prompts"][0]["versions"])
+        return
     if as_json:
         print_json(backend.get("/api/prompts", limit=PAGE))
         return

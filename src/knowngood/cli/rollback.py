@@ -111,6 +111,8 @@ def _print(answer: dict[str, Any], prompt: str, env: str, with_server: bool) -> 
         say(f"{title}: unchanged, {answer['to_version']} serves everybody already")
     elif answer.get("dry_run"):
         print_would(title, answer["would"])
+        if note := answer.get("note"):
+            say(f"  {note}")
     else:
         versions = f"{answer['from_version']} -> {answer['to_version']}"
         gradual = answer["outcome"] == "gradual"
@@ -119,6 +121,8 @@ def _print(answer: dict[str, Any], prompt: str, env: str, with_server: bool) -> 
         say(f"  generation {answer['generation']}, audit entry {answer['id']}")
         if answer.get("together_with"):
             say(f"  together with what it was released with: {', '.join(answer['together_with'])}")
+        if note := answer.get("note"):
+            say(f"  {note}")
         if gradual:
             say(f"  stage by stage: knowngood explain {prompt} --env {env}")
             say(f"  at once after all: knowngood rollback {prompt} --env {env}")

@@ -40,7 +40,7 @@ def _print_prompt(answer: dict[str, Any]) -> None:
         say(f"  {environment}: {data['route']}, generation {data['generation']}")
     say()
     rows = [
-        (v["version"], v["digest"][:12], when(v["created_ms"]), v["author"], _standing(v))
+        (v["version"], v["digest"][:12], when(v["created_ms"]), v["author"], _marked(v))
         for v in answer["versions"]
     ]
     table(("version", "digest", "pushed", "by", "standing"), rows)
@@ -51,6 +51,18 @@ def _standing(version: dict[str, Any]) -> str:
         f"{environment}: {data['standing']}" + (_share(data["weight_bp"]))
         for environment, data in sorted(version["standing"].items())
     )
+
+
+def _marked(version: dict[str, Any]) -> str:
+    """The standing, and where the version is unless it is hot by itself."""
+    return "; ".join(part for part in (_standing(version), *_kept(version)) if part)
+
+
+def _kept(version: dict[str, Any]) -> list[str]:
+    if pin := version["pin"]:
+        return [f"pinned by {pin['actor']}: {pin['because']}"]
+    # What was never served is not hot either, and is no old version all the same.
+    return ["archived"] if version["kept"] == "archived" and version["standing"] else []
 
 
 def _share(weight_bp: int) -> str:
@@ -68,6 +80,8 @@ def _print_version(answer: dict[str, Any]) -> None:
     for environment, data in sorted(answer["standing"].items()):
         words = f"{data['standing']}{_share(data['weight_bp'])}"
         say(f"  {environment}: {words} ({data['because'] or 'routed'})")
+    for words in _kept(answer):
+        say(f"  {words}")
     content = answer["content"]
     for message in content.get("messages") or [{"role": "text", "content": content.get("text")}]:
         say()

@@ -11,6 +11,7 @@ from knowngood.engine.deliver import Receipts, tick_deliver
 from knowngood.engine.ingest import WATERMARK_MS, Ingest
 from knowngood.engine.observe import LOOKBACK_MS
 from knowngood.engine.reconcile import ACTOR, Look, Reconciler, tick_reconcile
+from knowngood.engine.retain import Sweep
 from knowngood.ports import Notifier, Store
 
 TICK_MS = 1_000
@@ -47,6 +48,7 @@ class Engine:
     ticked_ms: int | None = None
     until_ms: int = 0
     receipts: Receipts = field(default_factory=dict)
+    sweep: Sweep = field(default_factory=Sweep)
     failing: dict[str, int] = field(default_factory=dict)  # part -> since when, in ms
     told_trouble: bool = True  # an engine before this one may have told of something that is over
 
@@ -64,6 +66,7 @@ class Engine:
         self._part("deliver", lambda: self._deliver(now_ms), now_ms)
         if now_ms - self.compacted_ms >= COMPACT_EVERY_MS:
             self._part("compact", lambda: self._compact(now_ms), now_ms)
+        self._part("purge", lambda: self._purge(now_ms), now_ms)
         self.ticked_ms = now_ms
         return acted
 
@@ -86,6 +89,9 @@ class Engine:
         recent.save(idle_before_ms=now_ms - LOOKBACK_MS)
         recent.drop_idle(now_ms - LOOKBACK_MS)
         self.store.checkpoints.forget(now_ms - FORGET_MS)
+
+    def _purge(self, now_ms: int) -> None:
+        self.sweep.step(self.store, self.reconciler.policy, ACTOR, now_ms)
 
     def _tell_trouble(self, now_ms: int) -> None:
         """Page for what keeps failing; the words stay in the history when it works again."""

@@ -47,6 +47,7 @@ from knowngood.core.window import Window
 from knowngood.engine.ingest import closed_until_ms
 from knowngood.engine.observe import partners, unfit
 from knowngood.server.desk import Desk, split, within
+from knowngood.server.kept import note_of
 from knowngood.server.read import version_data
 from knowngood.server.words import action_words, arms_data, hold_data, iso, when
 
@@ -360,6 +361,8 @@ def _rollback_result(desk: Desk, done: Done, now_ms: int) -> dict[str, Any]:
         result["would"] = [action_words(action) for action in done.actions]
     elif done.actions:
         result["id"] = _entry_id(desk, done.after, f"rollback.{moved}")
+    if done.actions and (note := note_of(desk, done.before, after.control.version)):
+        result["note"] = note
     return result
 
 

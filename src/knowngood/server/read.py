@@ -18,15 +18,17 @@ from knowngood.core.model import (
     FLEET,
     ClientSeen,
     Severity,
-    Standing,
     State,
     Version,
 )
 from knowngood.core.policy import PolicyFile, warnings
 from knowngood.core.render import compile_content
+from knowngood.core.retention import hot_versions
 from knowngood.core.tree import render_tree, tree
 from knowngood.engine.observe import LIVE_MS, SILENT_MS, census
+from knowngood.engine.retain import pins_by_prompt
 from knowngood.server.desk import Desk
+from knowngood.server.kept import kept_of
 from knowngood.server.words import hold_data, iso, route_data, when
 from knowngood.wire import PromptSnapshot, Snapshot, VersionContent
 
@@ -55,9 +57,10 @@ def prompt(desk: Desk, name: str) -> dict[str, Any]:
     """One prompt: its versions, newest first, and its route and ledger in each environment."""
     versions = desk.versions(name)
     states = _states_of_one(desk, name)
+    kept = kept_of(desk, name, states)
     return {
         "name": name,
-        "versions": [_version_row(v, states) for v in reversed(versions)],
+        "versions": [{**_version_row(v, states), **kept(v.version)} for v in reversed(versions)],
         "environments": {env: route_data(state) for env, state in states.items()},
         "policy_revision": desk.policy.revision,
         "policy_entries": list(desk.policy.entries_of(name)),
@@ -67,8 +70,9 @@ def prompt(desk: Desk, name: str) -> dict[str, Any]:
 def version(desk: Desk, name: str, wanted: str) -> dict[str, Any]:
     """One version with its content and its standing in each environment."""
     found = desk.version(name, wanted)
-    states = _states_of_one(desk, name)
-    return {**_version_row(found, states), "content": content_data(found.content)}
+    states = _states_of_one(desk, found.prompt)
+    kept = kept_of(desk, found.prompt, states)(found.version)
+    return {**_version_row(found, states), **kept, "content": content_data(found.content)}
 
 
 def diff(desk: Desk, name: str, a: str, b: str) -> dict[str, Any]:
@@ -282,14 +286,22 @@ def policy(desk: Desk, name: str | None = None) -> dict[str, Any]:
 def snapshot(desk: Desk, environment: str, boot: str = "") -> Snapshot:
     """All that a process needs to serve the environment.
 
-    Each routed prompt comes with its routed versions and its newest known-good ones (`keep: hot`),
-    so that a rollback never fetches anything. Raises UnknownEnvironment.
+    Each routed prompt comes with its hot versions: what is routed, the newest known-good ones
+    (`keep: hot`), and what is pinned. Raises UnknownEnvironment.
     """
     # The generation is read first: a newer route under an older number is fetched again, an older
     # one under a newer number would stay.
     generation = desk.store.states.generation(environment)
     states = [state for state in desk.store.states.all(environment) if state.route is not None]
-    served = {state.prompt: _served(state, desk.policy) for state in states}
+    pins = pins_by_prompt(desk.store)
+    served = {
+        state.prompt: hot_versions(
+            state,
+            desk.policy.for_prompt(state.prompt),
+            [pin.version for pin in pins.get(state.prompt, ())],
+        )
+        for state in states
+    }
     keys = [(name, version) for name, versions in served.items() for version in versions]
     contents = {(v.prompt, v.version): v for v in desk.store.registry.contents(keys)}
     found = {}
@@ -304,14 +316,6 @@ def snapshot(desk: Desk, environment: str, boot: str = "") -> Snapshot:
         if all(arm.version in versions for arm in state.route.arms):
             found[state.prompt] = PromptSnapshot(state.route, versions)
     return Snapshot(environment, generation, desk.policy.scores, found, boot)
-
-
-def _served(state: State, policy: PolicyFile) -> list[str]:
-    assert state.route is not None
-    good = [e for e in state.ledger if e.standing is Standing.GOOD]
-    good.sort(key=lambda e: (e.routed_ms or 0, e.since_ms), reverse=True)
-    hot = [e.version for e in good[: policy.for_prompt(state.prompt).keep_hot_count]]
-    return list(dict.fromkeys([*(arm.version for arm in state.route.arms), *hot]))
 
 
 def fleet_hold(desk: Desk, environment: str, now_ms: int) -> dict[str, Any] | None:

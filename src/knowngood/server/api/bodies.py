@@ -254,6 +254,30 @@ class VersionBody(Body):
     dry_run: DryRun = False
 
 
+class PinBody(Body):
+    """Keep a version whatever becomes of it, or keep it no longer."""
+
+    prompt: Annotated[str, PROMPT]
+    version: Annotated[str | None, VERSION] = None
+    because: Annotated[str, BECAUSE]
+    dry_run: DryRun = False
+
+
+class PurgeBody(Body):
+    """Take away for good what nothing refers to and nobody used for long."""
+
+    prompt: Annotated[
+        str | None, Field(description="One prompt; by default all of them.", max_length=300)
+    ] = None
+    because: Annotated[
+        str, Field(description="The reason; not needed for a dry run.", max_length=2_000)
+    ] = ""
+    after: Annotated[
+        str, Field(description="Of all prompts: go on after this one.", max_length=300)
+    ] = ""
+    dry_run: DryRun = False
+
+
 class AutomationBody(Body):
     """Turn automatic rollbacks off for a while, or on again."""
 
@@ -383,6 +407,7 @@ class RollbackResult(BaseModel):
     together_with: Annotated[
         list[str] | None, Field(description="Prompts of the same release that went back with it.")
     ] = None
+    note: Annotated[str | None, Field(description="What else to know of the target.")] = None
     dry_run: bool | None = None
     would: Annotated[list[str] | None, Field(description="With `dry_run`: what would be done.")] = (
         None
