@@ -5,78 +5,20 @@ often one looks. With `Looks.FIXED` it looks once, at the size that was register
 before.
 """
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from enum import StrEnum
+from collections.abc import Iterable
 
 from knowngood.core.compare import sample_ratio_p
-from knowngood.core.experiment_metric import MetricResult, Terms, judge_metric
-from knowngood.core.model import WHOLE_BP, ScoreRange, Wait
-from knowngood.core.rules import Aim, ExperimentRule, Looks
+from knowngood.core.experiment_metric import Terms, judge_metric
+from knowngood.core.model import WHOLE_BP, Wait
+from knowngood.core.trial import Aim, ExperimentRule, Looks, MetricResult
+from knowngood.core.trial import Begun as Begun
+from knowngood.core.trial import Experiment as Experiment
+from knowngood.core.trial import ExperimentState as ExperimentState
+from knowngood.core.trial import Reason as Reason
 from knowngood.core.unit_sums import ArmSummary
 from knowngood.core.watch import is_score
 
 SAMPLE_RATIO_ALPHA = 0.001
-
-
-class ExperimentState(StrEnum):
-    """What the gate says. All but CONTINUE are final."""
-
-    PASS = "pass"  # noqa: S105  # a verdict, no password
-    FAIL = "fail"
-    CONTINUE = "continue"
-    INVALID = "invalid"  # the arms cannot be compared
-    INSUFFICIENT = "insufficient"  # as many units as were planned, and nothing is shown
-
-
-@dataclass(frozen=True, slots=True)
-class Begun:
-    """What was laid down before the first unit, and may not change afterwards.
-
-    Keep it where the comparison was begun, in the same transaction as the route, and hand in the
-    same one at every look: a policy that changes meanwhile holds for the next comparison. A change
-    of the share begins a new one, with sums from zero. `share_bp` is the candidate's, above 0 and
-    below 10 000.
-    """
-
-    rule: ExperimentRule
-    share_bp: int
-    began_ms: int
-    scores: Mapping[str, ScoreRange]
-
-
-@dataclass(frozen=True, slots=True)
-class Reason:
-    """Why the gate says what it says: `kind` is a word that explain_experiment.py knows.
-
-    Of a metric, `margin` is how much worse it may be; None: it has to be better. One metric may be
-    asked both.
-    """
-
-    kind: str
-    metric: str = ""
-    margin: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Experiment:
-    """The gate's answer, with everything needed to check it.
-
-    `units_count` are the units of the smaller arm that have a value of the primary metric. The
-    primary metric's result comes first. `sample_ratio_p` is the smallest so far.
-    """
-
-    state: ExperimentState
-    reasons: tuple[Reason, ...] = ()
-    waits: tuple[Wait, ...] = ()
-    metrics: tuple[MetricResult, ...] = ()
-    units_count: int = 0
-    sample_ratio_p: float = 1.0
-
-    @property
-    def is_final(self) -> bool:
-        """Whether nothing that comes later can change it."""
-        return self.state is not ExperimentState.CONTINUE
 
 
 def judge(

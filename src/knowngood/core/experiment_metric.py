@@ -38,6 +38,7 @@ from knowngood.core.rare import (
     rate_bounds,
 )
 from knowngood.core.stats import log_add
+from knowngood.core.trial import MetricResult as MetricResult
 from knowngood.core.unit_sums import ERRORS, UnitSums, counted
 from knowngood.core.window import Window, latency_bucket
 
@@ -68,33 +69,6 @@ class Terms:
     share: float
     tuning_n: float | None
     scores: Mapping[str, ScoreRange]
-
-
-@dataclass(frozen=True, slots=True)
-class MetricResult:
-    """What a comparison says of one metric.
-
-    `margin` is how much worse the candidate may be; None: it has to be better. `estimate`, with
-    `low` and `high`, is candidate - control as a share for errors, candidate / control - 1 for
-    means, and for a p99 the candidate's own share of slow units, which has to stay below
-    SLOW_LIMIT; each is None while there is too little. `p` speaks against "not better", or "worse
-    by the margin", `harm_p` against "not worse", or "not worse by more than the margin"; for exact
-    evidence p is 1 / E. `further_units` is about how many more units the smaller arm needs if it
-    goes on like this; None: not foreseeable.
-    """
-
-    metric: str
-    margin: float | None
-    control_units: int
-    candidate_units: int
-    estimate: float | None = None
-    low: float | None = None
-    high: float | None = None
-    p: float = 1.0
-    harm_p: float = 1.0
-    shown: bool = False
-    harmed: bool = False
-    further_units: int | None = None
 
 
 def judge_metric(

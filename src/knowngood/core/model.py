@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from knowngood.core.basics import ScoreRange as ScoreRange
+from knowngood.core.basics import Wait as Wait
 from knowngood.core.errors import BadWeights
 from knowngood.core.reading import NOTHING_READ, Proof, Reading
 from knowngood.core.release import Release
@@ -174,15 +176,6 @@ class Comparison(StrEnum):
     BELOW = "below"  # absolute: metric < limit
     DROP = "drop"  # relative to the baseline b: (b - x) / b > limit
     INCREASE = "increase"  # relative to the baseline b: (x - b) / b > limit
-
-
-@dataclass(frozen=True, slots=True)
-class ScoreRange:
-    """The declared range of a score and which direction is better (`higher` or `lower`)."""
-
-    min: float
-    max: float
-    better: str = "higher"
 
 
 @dataclass(frozen=True, slots=True)
@@ -407,17 +400,6 @@ class Observed:
     def evidence(self, version: str) -> Evidence:
         """What was reported of the version; empty when nothing was."""
         return self.versions.get(version) or Evidence()
-
-
-@dataclass(frozen=True, slots=True)
-class Wait:
-    """Something that a verdict or decision waits on: `kind` is a word that explain.py knows."""
-
-    kind: str
-    need: float | None = None
-    have: float | None = None
-    detail: str = ""
-    eta_ms: int | None = None  # about how long still, at today's traffic
 
 
 @dataclass(frozen=True, slots=True)

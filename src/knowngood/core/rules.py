@@ -2,11 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 
 from knowngood.core.evaluation import Requirement
 from knowngood.core.model import Comparison, Method, Response, ScoreRange, Severity
 from knowngood.core.rollout import Ladder
+from knowngood.core.trial import Aim as Aim
+from knowngood.core.trial import ExperimentRule as ExperimentRule
+from knowngood.core.trial import Looks as Looks
+from knowngood.core.trial import Margin as Margin
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,59 +95,6 @@ class FlapRule:
     cooldown_ms: int = 600_000
     per_prompt_hour_count: int = 2
     fleet_hour_count: int = 10
-
-
-class Aim(StrEnum):
-    """What a comparison of two arms has to show on its primary metric."""
-
-    SUPERIORITY = "superiority"
-    NON_INFERIORITY = "non_inferiority"
-
-
-class Looks(StrEnum):
-    """When the numbers may be looked at: at any time, or once, at a size named beforehand."""
-
-    ANYTIME = "anytime"
-    FIXED = "fixed"
-
-
-@dataclass(frozen=True, slots=True)
-class Margin:
-    """How much worse a candidate may be on a metric, as a fraction.
-
-    Absolute for a share of calls (0.005 is half a percentage point), relative to the control for
-    everything else (0.02 is two percent of its mean, 0.1 a tenth more of its p99).
-    """
-
-    metric: str
-    margin: float
-
-
-@dataclass(frozen=True, slots=True)
-class ExperimentRule:
-    """What a candidate has to show beside its control before it may be promoted.
-
-    Units are counted in the smaller arm, by those that have a value of the primary metric.
-    `max_units_count` is the size at which somebody has to decide; with one look only, it is the
-    size at which that look is taken.
-    """
-
-    primary: str = "quality"
-    aim: Aim = Aim.NON_INFERIORITY
-    looks: Looks = Looks.ANYTIME
-    alpha: float = 0.05
-    guardrails: tuple[Margin, ...] = (
-        Margin("error_rate", 0.005),
-        Margin("latency_p99", 0.10),
-        Margin("quality", 0.02),
-    )
-    min_units_count: int = 200
-    max_units_count: int = 20_000
-    min_time_ms: int = 24 * 3_600_000
-
-    def margin_of(self, metric: str) -> float | None:
-        """The margin of a guardrail; None if the metric is none."""
-        return next((each.margin for each in self.guardrails if each.metric == metric), None)
 
 
 @dataclass(frozen=True, slots=True)
