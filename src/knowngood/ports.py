@@ -6,6 +6,7 @@ is its docstrings; `knowngood.conformance` holds every implementation to them.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Protocol
 
 from knowngood.core.evaluation import Evaluation, Results, Scale
@@ -20,9 +21,13 @@ from knowngood.core.model import (
 from knowngood.core.purge import Purge
 from knowngood.core.release import Release
 from knowngood.core.retention import Pin
+from knowngood.core.unit_sums import Tally
 from knowngood.core.window import Bucket
 
 VersionKey = tuple[str, str, str]  # environment, prompt, version
+UnitArm = tuple[VersionKey, int]  # a version by one generation of its route
+UnitKey = tuple[UnitArm, int, str]  # arm, 64-bit hash of the unit, a score's name or CALLS
+NO_UNITS: Mapping[UnitKey, tuple[int, int]] = MappingProxyType({})
 
 
 class Registry(Protocol):
@@ -126,11 +131,12 @@ class Series(Protocol):
         rows: Sequence[tuple[VersionKey, Bucket]],
         heard: Sequence[ClientSeen],
         scored: Mapping[tuple[str, str], tuple[int, int]],
+        units: Mapping[UnitKey, tuple[int, int]] = NO_UNITS,
     ) -> None:
         """Add windows, the clients' last sequence numbers and late scores, in one transaction.
 
         Several rows of the same version and bucket add up. `scored` maps (call id, score name) to
-        (bin, arrival ms).
+        (bin, arrival ms). `units` are added to what is kept of each unit: (count, total).
         """
 
     def read(self, key: VersionKey, since_ms: int, until_ms: int) -> list[Bucket]:
@@ -149,6 +155,19 @@ class Series(Protocol):
         change. Returns how many rows went away; it may leave a part for the next call, and 0 says
         that nothing is left.
         """
+
+
+class Units(Protocol):
+    """What single units have shown, kept while arms are compared. `Series.append` adds to it."""
+
+    def tally(self, arm: UnitArm) -> list[Tally]:
+        """How many of the arm's units have each sum; sorted."""
+
+    def arms(self) -> list[UnitArm]:
+        """The arms of which anything is kept, sorted."""
+
+    def forget(self, arm: UnitArm) -> int:
+        """Drop an arm's sums, or a portion of them; how many went away. 0: nothing is left."""
 
 
 class Clients(Protocol):
@@ -326,3 +345,4 @@ class Store:
     evaluations: Evaluations
     releases: Releases
     retention: Retention
+    units: Units

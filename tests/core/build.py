@@ -33,6 +33,7 @@ from knowngood.core.model import (
 from knowngood.core.policy import parse
 from knowngood.core.rules import PromptPolicy
 from knowngood.core.track import Plan, Track
+from knowngood.core.unit_sums import Arms
 from knowngood.core.watch import watches
 from knowngood.core.window import EMPTY, Bucket, Window, from_row, latency_bucket, to_row
 
@@ -329,6 +330,7 @@ class Story:
         self.related: tuple[Related, ...] = ()
         self.unrelated_clear: tuple[str, ...] = ()
         self.fleet: State | None = None
+        self.arms: Arms | None = None
         self.buckets: dict[str, list[Bucket]] = {}
 
     def sees(self, after_ms: Any = SECOND, **versions: Window) -> list[Any]:
@@ -366,6 +368,7 @@ class Story:
             provider="acme",
             related=self.related,
             unrelated_clear=self.unrelated_clear,
+            arms=self.arms,
         )
 
     def observed(self) -> Observed:

@@ -28,11 +28,14 @@ from knowngood.wire import (
     TOKENS_MAX,
     Batch,
     CallId,
+    Compared,
     LateScore,
     PromptSnapshot,
     Receipt,
     Row,
     Snapshot,
+    UnitGroup,
+    UnitSum,
     VersionContent,
     call_id,
     decode_batch,
@@ -42,6 +45,8 @@ from knowngood.wire import (
     encode_receipt,
     encode_snapshot,
     parse_call_id,
+    tagged,
+    unit_of,
 )
 
 # The example of the wire's definition, word for word.
@@ -437,4 +442,115 @@ def test_a_malformed_snapshot_is_refused_as_a_whole(path, value, message):
         at = at[key]
     at[path[-1]] = value
     with pytest.raises(BadRequest, match=message):
+        decode_snapshot(data)
+
+
+# --- Units
+
+_unit_sums = st.builds(
+    lambda unit, calls, errors, scores: UnitSum(unit, calls, min(calls, errors), scores),
+    st.integers(0, 2**64 - 1),
+    st.integers(0, COUNT_MAX),
+    st.integers(0, COUNT_MAX),
+    st.dictionaries(
+        st.sampled_from(["quality", "tone"]),
+        st.integers(0, 1000).flatmap(lambda n: st.tuples(st.just(n), st.integers(0, n * 10_000))),
+    ),
+)
+
+
+@given(st.lists(_unit_sums, max_size=5, unique_by=lambda each: each.unit), st.integers(0, 2**53))
+def test_units_arrive_as_they_were_sent(sums, generation):
+    """Hash, counts and scores, exactly."""
+    sent = Batch("c", "b", 1, "production", 1, units=(UnitGroup("cs", "v1", generation, (*sums,)),))
+    assert decode_batch(json.loads(json.dumps(encode_batch(sent)))) == (sent, {})
+
+
+GOOD = "00000000000000ff"
+
+
+@pytest.mark.parametrize(
+    ("sums", "reason"),
+    [
+        pytest.param({"ff": [1, 0]}, "not a unit", id="a short hash"),
+        pytest.param({"00000000000000FF": [1, 0]}, "not a unit", id="not as we write it"),
+        pytest.param({GOOD: 1}, "sums of a unit are not a list", id="no list"),
+        pytest.param({GOOD: [1]}, "sums of a unit are not a list", id="too short"),
+        pytest.param({GOOD: [1, 2]}, "more errors than calls", id="more errors than calls"),
+        pytest.param({GOOD: [1, -1]}, "negative count", id="negative"),
+        pytest.param({GOOD: [1.0, 0]}, "not a whole number", id="a float"),
+        pytest.param({GOOD: [1, 0, []]}, "not an object", id="scores are no object"),
+        pytest.param({GOOD: [1, 0, {"q": [1]}]}, "sums of a score are not a pair", id="no pair"),
+        pytest.param({GOOD: [1, 0, {"q": [1, 10_001]}]}, "score outside its range", id="too good"),
+        pytest.param({GOOD: [1, 0, {"": [1, 1]}]}, "not a name", id="no name"),
+        pytest.param([], "not an object", id="no object"),
+    ],
+)
+def test_a_malformed_unit_is_left_out_and_counted(sums, reason):
+    """The rest of the batch is evidence still."""
+    good = {"prompt": "cs", "version": "v1", "generation": 1, "sums": {"0" * 16: [2, 1]}}
+    batch, ignored = decode_batch({**EXAMPLE, "units": [{**good, "sums": sums}, good]})
+    assert ignored == {reason: 1}
+    assert [each.unit for group in batch.units for each in group.sums] == [0]
+
+
+def test_more_units_than_a_flush_may_hold_are_refused():
+    """At most 10,000, however they are grouped."""
+    sums = {f"{n:016x}": [1, 0] for n in range(6_000)}
+    groups = [{"prompt": "cs", "version": v, "generation": 1, "sums": sums} for v in ("v1", "v2")]
+    with pytest.raises(BadRequest, match="10000 units"):
+        decode_batch({**EXAMPLE, "units": groups})
+
+
+def test_the_largest_flush_of_units_fits_into_a_report():
+    """10,000 sums stay far below the limit of 1 MiB."""
+    sums = tuple(
+        UnitSum(2**64 - 1 - n, 1_000, 1_000, {"quality": (99, 990_000)}) for n in range(5_000)
+    )
+    sent = Batch("c", "b", 1, "production", 1, units=(UnitGroup("cs", "v1", 1, sums),))
+    assert len(json.dumps(encode_batch(sent))) < 400_000
+
+
+@given(st.integers(0, 2**53), st.integers(0, 2**64 - 1))
+def test_a_call_id_may_name_its_unit(generation, unit):
+    """And is a call id like any other."""
+    text = call_id("production", "cs", "v1", 17, tagged("0" * 16, generation, unit))
+    assert unit_of(parse_call_id(text).random_part) == (generation, unit)
+
+
+@pytest.mark.parametrize("text", ["abc", "a.1", "a.x.0", "a..0", f"a.1.{'g' * 16}", "a.1.0.0"])
+def test_any_other_call_id_names_none(text):
+    """Whoever makes ids of their own may put anything there."""
+    assert unit_of(text) is None
+
+
+@pytest.mark.parametrize(
+    "compared",
+    [
+        7,
+        {},
+        {"generation": -1},
+        {"generation": 1, "scores": "quality"},
+        {"generation": 1, "scores": [1]},
+    ],
+    ids=str,
+)
+def test_a_malformed_comparison_spoils_the_snapshot(compared):
+    """A snapshot is taken whole or not at all."""
+    data = encode_snapshot(
+        Snapshot(
+            "production",
+            1,
+            prompts={
+                "cs": PromptSnapshot(
+                    Route(whole("v1")),
+                    {"v1": VersionContent(Content(text="x"), "")},
+                    Compared(3, ("quality",)),
+                )
+            },
+        )
+    )
+    assert decode_snapshot(data).prompts["cs"].compared == Compared(3, ("quality",))
+    data["prompts"]["cs"]["compared"] = compared
+    with pytest.raises(BadRequest):
         decode_snapshot(data)

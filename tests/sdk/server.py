@@ -12,6 +12,7 @@ from typing import Any
 from knowngood.core.model import Arm, Content, Message, Route, ScoreRange, whole
 from knowngood.wire import (
     Batch,
+    Compared,
     PromptSnapshot,
     Receipt,
     Snapshot,
@@ -21,6 +22,7 @@ from knowngood.wire import (
     encode_snapshot,
 )
 
+SALT = "0123456789abcdef"
 WAIT_S = 20.0  # for what takes milliseconds; only a broken test waits so long
 
 VERSIONS = {
@@ -34,15 +36,17 @@ CHAT = {
 }
 
 
-def snapshot(generation: int = 1, candidate_bp: int = 0, boot: str = "b") -> Snapshot:
-    """Two prompts; `candidate_bp` of the first goes to v2."""
+def snapshot(
+    generation: int = 1, candidate_bp: int = 0, boot: str = "b", compared: Compared | None = None
+) -> Snapshot:
+    """Two prompts; `candidate_bp` of the first goes to v2, and may be `compared`."""
     arms = (Arm("v1", 10_000 - candidate_bp), Arm("v2", candidate_bp)) if candidate_bp else ()
     return Snapshot(
         environment="production",
         generation=generation,
         scores={"quality": ScoreRange(0, 1), "stars": ScoreRange(1, 5)},
         prompts={
-            "bot": PromptSnapshot(Route(arms or whole("v1"), "0123456789abcdef"), VERSIONS),
+            "bot": PromptSnapshot(Route(arms or whole("v1"), SALT), VERSIONS, compared),
             "chat": PromptSnapshot(Route(whole("c1")), CHAT),
         },
         boot=boot,

@@ -29,6 +29,7 @@ from knowngood.conformance.observations import (
 )
 from knowngood.conformance.releases import ReleasesConformance
 from knowngood.conformance.retention import RetentionConformance
+from knowngood.conformance.units import UnitsConformance
 
 __all__ = ["StoreConformance"]
 
@@ -45,5 +46,6 @@ class StoreConformance(
     EvaluationsConformance,
     ReleasesConformance,
     RetentionConformance,
+    UnitsConformance,
 ):
     """All laws of a store. Subclass it and give it a `store` fixture."""

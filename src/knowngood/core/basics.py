@@ -1,4 +1,4 @@
-"""Nouns that stand on no other: what a score may be, and what something waits on."""
+"""Nouns that stand on no other: a score's range, what something waits on, a sample."""
 
 from dataclasses import dataclass
 
@@ -21,3 +21,20 @@ class Wait:
     have: float | None = None
     detail: str = ""
     eta_ms: int | None = None  # about how long still, at today's traffic
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """What an arm has shown: `n` observations, their mean, and their variance (not of the mean).
+
+    The observations are independent: if users are assigned, not requests, they are users' means.
+    Raises ValueError for a negative n or variance.
+    """
+
+    n: int
+    mean: float
+    variance: float
+
+    def __post_init__(self) -> None:
+        if self.n < 0 or self.variance < 0:
+            raise ValueError(f"neither n nor the variance is ever negative: {self}")

@@ -17,7 +17,7 @@ from knowngood.core.model import (
     Steady,
     Verifying,
 )
-from knowngood.core.rollout import Rollout
+from knowngood.core.rollout import Rollout, RolloutKind
 
 INCIDENT_NUMBER = re.compile(r"g(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)")
 
@@ -142,6 +142,12 @@ def _rollout(state: State, rollout: Rollout) -> Iterator[str]:
         yield f"the rollout's ladder: {wrong}"
     if state.route is None or state.route.arms != ladder.arms(rollout):
         yield f"the route is not that of the rollout's stage, {ladder.stages_words(rollout)}"
+    if rollout.begun is not None and (rollout.is_baking or rollout.kind is RolloutKind.GRADUAL):
+        yield "a rollout that asks for no comparison has begun one"
+    elif rollout.begun is not None and rollout.begun.share_bp != rollout.share_bp:
+        yield f"the comparison was begun at another share than {ladder.share(rollout.share_bp)}"
+    if rollout.answer is not None and rollout.begun is None:
+        yield "a comparison was answered and never begun"
     if isinstance(state.phase, Verifying):
         yield "a rollout goes on while a rollback is verified"
 

@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from knowngood.core.basics import Sample as Sample
+
 Sides = Literal[1, 2]
 
 # How firmly the alternative's prior sits around the intended shares. 100 sees 1000 : 1200 instead
@@ -116,23 +118,6 @@ def chi2_tail(x: float, degrees: int) -> float:
         power += 1
         term *= half / power
     return min(1.0, tail)
-
-
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """What an arm has shown: `n` observations, their mean, and their variance (not of the mean).
-
-    The observations are independent: if users are assigned, not requests, they are users' means.
-    Raises ValueError for a negative n or variance.
-    """
-
-    n: int
-    mean: float
-    variance: float
-
-    def __post_init__(self) -> None:
-        if self.n < 0 or self.variance < 0:
-            raise ValueError(f"neither n nor the variance is ever negative: {self}")
 
 
 def rate_sample(hit_count: int, n: int) -> Sample:

@@ -262,6 +262,8 @@ def _other_wait_words(wait: Wait, have: int, need: int) -> str:
             return f"the end of a change freeze ({detail}): {duration(wait.need or 0)} left"
         case "gate":
             return f"a person: {detail}"
+        case "ab":
+            return f"the A/B gate: {detail}"
         case "bake_time":
             return f"the bake: {duration(wait.need or 0)} left before {detail} can be good"
         case "bake_evidence":

@@ -21,6 +21,7 @@ from knowngood.core.model import (
     State,
 )
 from knowngood.core.reading import Reading
+from knowngood.core.unit_sums import Arms
 from knowngood.core.window import EMPTY, Bucket, from_row, to_row
 
 FORMAT = 1
@@ -58,6 +59,7 @@ def freeze(state: State, observed: Observed, now_ms: int) -> dict[str, Any]:
         "unrelated_clear": list(observed.unrelated_clear),
         "unfit": dict(observed.unfit),
         "partners": [to_data(partner) for partner in observed.partners],
+        "arms": to_data(observed.arms) if observed.arms else None,
     }
 
 
@@ -80,6 +82,7 @@ def thaw(data: Mapping[str, Any]) -> FrozenLook:
         unrelated_clear=tuple(data["unrelated_clear"]),
         unfit=data.get("unfit", {}),
         partners=tuple(from_data(State, each) for each in data.get("partners", ())),
+        arms=from_data(Arms, data["arms"]) if data.get("arms") else None,
     )
     return FrozenLook(from_data(State, data["state"]), observed, data["now_ms"])
 

@@ -75,11 +75,20 @@ def arms(rollout: Rollout) -> tuple[Arm, ...]:
 
 
 def onward(rollout: Rollout, now_ms: int) -> Rollout:
-    """The rollout at its next stage. Raises IndexError at the last one."""
+    """The rollout at its next stage. Raises IndexError at the last one.
+
+    What is compared is compared anew, by the same rule: a comparison has one share.
+    """
     stages_bp = rollout.ladder.stages_bp
     if rollout.stage + 1 >= len(stages_bp):
         raise IndexError("there is no next stage")
-    return replace(rollout, stage=rollout.stage + 1, stage_ms=now_ms, pause=None)
+    moved = replace(
+        rollout, stage=rollout.stage + 1, stage_ms=now_ms, pause=None, begun=None, answer=None
+    )
+    if rollout.begun is None or moved.is_baking:
+        return moved
+    begun = replace(rollout.begun, share_bp=moved.share_bp, began_ms=now_ms)
+    return replace(moved, begun=begun)
 
 
 def share(bp: int) -> str:

@@ -15,6 +15,7 @@ from knowngood.core.errors import BadWeights
 from knowngood.core.reading import NOTHING_READ, Proof, Reading
 from knowngood.core.release import Release
 from knowngood.core.rollout import Rollout
+from knowngood.core.unit_sums import Arms
 from knowngood.core.window import EMPTY, Bucket, Window, since
 
 WHOLE_BP = 10_000
@@ -396,6 +397,7 @@ class Observed:
     unrelated_clear: tuple[str, ...] = ()  # prompts of the provider that are known to be well
     partners: tuple[State, ...] = ()  # of the prompts that the suspect was released with
     unfit: Mapping[str, str] = field(default_factory=dict)  # no targets, by their evaluations: why
+    arms: Arms | None = None  # of a comparison that is asked now
 
     def evidence(self, version: str) -> Evidence:
         """What was reported of the version; empty when nothing was."""

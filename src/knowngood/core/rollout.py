@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+from knowngood.core.trial import Begun, Experiment
+
 
 class RolloutKind(StrEnum):
     """Which way the traffic goes."""
@@ -41,6 +43,8 @@ class Rollout:
 
     A canary at its last stage bakes: the old version keeps `holdback_bp` of the traffic as a
     concurrent control, until that is released (0). `triggers` are what a gradual rollback is for.
+    `begun`: both arms are compared since this stage began; `answer` is what that has said, once it
+    is final.
     """
 
     kind: RolloutKind
@@ -55,6 +59,8 @@ class Rollout:
     holdback_bp: int = 0
     pause: Pause | None = None
     triggers: tuple[str, ...] = ()
+    begun: Begun | None = None
+    answer: Experiment | None = None
 
     @property
     def share_bp(self) -> int:
@@ -65,6 +71,16 @@ class Rollout:
     def moving(self) -> str:
         """The version whose shares the ladder states: the one on trial."""
         return self.to_version if self.kind is RolloutKind.CANARY else self.from_version
+
+    @property
+    def is_before_whole(self) -> bool:
+        """Whether the next stage of a canary is everybody."""
+        return self.kind is RolloutKind.CANARY and self.stage == len(self.ladder.stages_bp) - 2
+
+    @property
+    def is_compared(self) -> bool:
+        """Whether what single units show is wanted: a comparison is under way, and still open."""
+        return self.begun is not None and self.answer is None
 
     @property
     def is_baking(self) -> bool:

@@ -28,8 +28,15 @@ def bucket(salt: str, unit: str) -> int:
     The digest is the plain 64-byte one; its first 8 bytes are read as a big-endian number. Lone
     surrogates are hashed as if UTF-8 allowed them, so that no string is without a bucket.
     """
+    # unit_hash in place: every `get` of a split route comes by here.
     digest = blake2b(f"{salt}:{unit}".encode("utf-8", "surrogatepass")).digest()
     return int.from_bytes(digest[:8], "big") % WHOLE_BP
+
+
+def unit_hash(salt: str, unit: str) -> int:
+    """The 64 bits of a unit, of which its bucket is taken: another number for another salt."""
+    digest = blake2b(f"{salt}:{unit}".encode("utf-8", "surrogatepass")).digest()
+    return int.from_bytes(digest[:8], "big")
 
 
 def choose(route: Route, unit: str) -> Choice:

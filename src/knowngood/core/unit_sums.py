@@ -8,9 +8,11 @@ its mean.
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from knowngood.core.compare import Sample
+from knowngood.core.basics import Sample, ScoreRange
 
 ERRORS = "error_rate"
+CALLS = ""  # the name of a unit's sum of calls, of which `total` failed
+WHOLE_BP = 10_000  # a score's sum counts basis points of its declared range
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +91,65 @@ class ArmSummary:
     def of(self, metric: str) -> UnitSums:
         """The sums of a metric; empty if nothing was reported."""
         return self.metrics.get(metric, NO_UNITS)
+
+
+@dataclass(frozen=True, slots=True)
+class Arms:
+    """Both arms of a comparison, up to one moment."""
+
+    control: ArmSummary
+    candidate: ArmSummary
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Tally:
+    """So many units of an arm have exactly these sums.
+
+    Of CALLS: `count` calls, of which `total` failed; of a score: `count` values that sum up to
+    `total` basis points of its range.
+    """
+
+    name: str
+    count: int
+    total: int
+    unit_count: int
+
+
+def tallied(
+    tallies: Iterable[Tally],
+    scores: Mapping[str, ScoreRange],
+    others: Mapping[str, UnitSums] | None = None,
+) -> ArmSummary:
+    """The arm of which these are all tallies; the order does not matter, not even to the last bit.
+
+    Scores without a declared range are left out; `others` are metrics that were summed elsewhere.
+    """
+    kept = sorted(each for each in tallies if each.count > 0)
+    calls = [each for each in kept if each.name == CALLS]
+    named = {each.name for each in kept if each.name in scores}
+    metrics = {ERRORS: _weighed((each.total / each.count, each.unit_count) for each in calls)}
+    for name in sorted(named):
+        low, width = scores[name].min, scores[name].max - scores[name].min
+        metrics[name if name == "quality" else f"score.{name}"] = _weighed(
+            (low + width * each.total / each.count / WHOLE_BP, each.unit_count)
+            for each in kept
+            if each.name == name
+        )
+    return ArmSummary(
+        unit_count=sum(each.unit_count for each in calls),
+        metrics={**metrics, **(others or {})},
+        call_count=sum(each.count * each.unit_count for each in calls),
+        error_count=sum(each.total * each.unit_count for each in calls),
+    )
+
+
+def _weighed(means: Iterable[tuple[float, int]]) -> UnitSums:
+    kept = list(means)
+    return UnitSums(
+        sum(units for _, units in kept),
+        sum(units * mean for mean, units in kept),
+        sum(units * mean * mean for mean, units in kept),
+    )
 
 
 def summary(units: Iterable[Unit], others: Mapping[str, UnitSums] | None = None) -> ArmSummary:

@@ -7,13 +7,14 @@ never counts one twice.
 
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from knowngood import wire
 from knowngood.core.errors import BadRequest, KnowngoodError, StoreUnavailable, UnknownEnvironment
-from knowngood.core.model import ClientSeen, ScoreRange
-from knowngood.core.window import BUCKET_MS, Bucket, Window, score_bin, total
-from knowngood.ports import Store, VersionKey
+from knowngood.core.model import WHOLE_BP, ClientSeen, ScoreRange
+from knowngood.core.unit_sums import CALLS
+from knowngood.core.window import BUCKET_MS, SCORE_BINS, Bucket, Window, score_bin, total
+from knowngood.ports import Store, UnitArm, UnitKey, VersionKey
 
 # Reports are flushed each second and take a moment on the way: a bucket is final two seconds after
 # its end, and what comes later counts in the bucket that is still open.
@@ -24,6 +25,8 @@ NEXT_FLUSH_MS = 1_000
 MAX_PENDING_BUCKETS = 100_000
 # The same for late scores: some 500 B each, ten of the largest batches between two ticks.
 MAX_PENDING_SCORES = 100_000
+# The same for sums of units: some 300 B each, so 60 MB, twenty of the largest reports.
+MAX_PENDING_UNITS = 200_000
 # Clients name reasons of their own; ours are a dozen. Beyond this they are counted as "other".
 MAX_REASONS = 100
 # Late scores are read again when a write ended meanwhile; three times in a row the store is ill.
@@ -35,6 +38,17 @@ MAX_CLIENTS = 100_000  # ten times the size at which one server is outgrown (pro
 def closed_until_ms(now_ms: int) -> int:
     """The end of the last bucket that is final at `now_ms`."""
     return (now_ms - WATERMARK_MS) // BUCKET_MS * BUCKET_MS
+
+
+@dataclass(frozen=True, slots=True)
+class _LateScore:
+    """A late score that can be counted, and the unit that it is of, if its arm is compared."""
+
+    call: str
+    name: str
+    key: VersionKey
+    bin_: int
+    unit: tuple[UnitArm, int] | None
 
 
 class Ingest:
@@ -51,6 +65,8 @@ class Ingest:
         self._late: dict[tuple[str, str], tuple[int, int]] = {}
         self._writing: dict[tuple[str, str], tuple[int, int]] = {}  # late scores on their way
         self._written_count = 0
+        self._units: dict[UnitKey, tuple[int, int]] = {}
+        self._compared: dict[tuple[str, str], frozenset[UnitArm]] = {}
         self._known: dict[str, frozenset[str]] = {}
         self._reread: set[str] = set()  # prompts whose unknown version was looked up this tick
         self._names: frozenset[str] | None = None  # the registry's prompts, read once a tick
@@ -70,12 +86,13 @@ class Ingest:
         ignored = dict(refused)
         known = {row.prompt: self._versions(row.prompt, row.version) for row in batch.rows}
         late = self._late_windows(batch, ignored)
+        units = self._unit_sums(batch)
         last = self._heard.get(batch.client_id) or self._store.clients.client(batch.client_id)
         for _ in range(READS_MAX):
             # The store is asked outside the lock, so that nobody else waits for it, and before
             # anything is taken: if it refuses, the client sends the batch again.
             written = self._written_count
-            before = self._store.series.scores({call for call, *_ in late}) if late else {}
+            before = self._store.series.scores({each.call for each in late}) if late else {}
             with self._lock:
                 if late and written != self._written_count:
                     continue  # what was being written may be in the store by now
@@ -88,6 +105,7 @@ class Ingest:
                     self._hear(batch, before_it, now_ms)
                     accepted = self._take_rows(batch, known, ignored, now_ms)
                     accepted += self._take_late(late, before, ignored, now_ms)
+                    self._add_units(units, ignored)
                 self._count_all(batch, ignored, accepted)
             return wire.Receipt(ignored, generation, NEXT_FLUSH_MS, accepted)
         raise StoreUnavailable("the store takes longer to read scores than a tick to write them")
@@ -99,6 +117,7 @@ class Ingest:
             and batch.client_id in self._heard
             and not batch.late_scores
             and all(row.version in self._known.get(row.prompt, ()) for row in batch.rows)
+            and all((batch.environment, group.prompt) in self._compared for group in batch.units)
         )
 
     def _count_all(self, batch: wire.Batch, ignored: Mapping[str, int], accepted: int) -> None:
@@ -119,16 +138,17 @@ class Ingest:
             pending, self._pending = self._pending, {}
             unsaved, self._unsaved = self._unsaved, set()
             late, self._late = self._late, {}
+            units, self._units = self._units, {}
             self._writing = late
             self._closed_ms = max(self._closed_ms, closed_until_ms(now_ms))
             heard = [self._heard[name] for name in unsaved if name in self._heard]
         rows = [(key, Bucket(at_ms, _sum(windows))) for (key, at_ms), windows in pending.items()]
-        if rows or heard or late:
+        if rows or heard or late or units:
             try:
-                self._store.series.append(rows, heard, late)
+                self._store.series.append(rows, heard, late, units)
             except Exception:
                 if not self._was_written(heard):
-                    self._put_back(rows, unsaved, late)
+                    self._put_back(rows, unsaved, late, units)
                 raise
             finally:
                 with self._lock:
@@ -137,10 +157,11 @@ class Ingest:
         return self._closed_ms
 
     def refresh(self) -> None:
-        """Once a tick: read generations afresh, and look up unknown versions again."""
+        """Once a tick: read generations and comparisons afresh; look up unknown versions again."""
         self._reread.clear()
         self._names = None
         self._generations.clear()
+        self._compared.clear()
 
     def _was_written(self, heard: list[ClientSeen]) -> bool:
         """Whether a write that failed arrived all the same, and only its answer was lost.
@@ -157,6 +178,7 @@ class Ingest:
         rows: list[tuple[VersionKey, Bucket]],
         unsaved: set[str],
         late: dict[tuple[str, str], tuple[int, int]],
+        units: dict[UnitKey, tuple[int, int]],
     ) -> None:
         """Keep what could not be written, added up: one window for each version and second."""
         with self._lock:
@@ -167,6 +189,7 @@ class Ingest:
                 self._pending.setdefault((key, bucket.at_ms), []).append(bucket.window)
             self._unsaved |= unsaved
             self._late = {**late, **self._late}
+            self._add_units(units, self.ignored_counts)
 
     def _is_repeat(self, batch: wire.Batch, last: ClientSeen | None) -> bool:
         """Seen before, or older than what was seen: an earlier life of the process as well."""
@@ -241,11 +264,9 @@ class Ingest:
             _count(ignored, "unknown score", len(window.scores) - len(kept))
         return replace(window, scores=kept)
 
-    def _late_windows(
-        self, batch: wire.Batch, ignored: dict[str, int]
-    ) -> list[tuple[str, str, VersionKey, int]]:
-        """The late scores as (call, name, version key, bin); bad ones are counted and left out."""
-        taken: list[tuple[str, str, VersionKey, int]] = []
+    def _late_windows(self, batch: wire.Batch, ignored: dict[str, int]) -> list[_LateScore]:
+        """The late scores that can be counted; bad ones are counted as ignored and left out."""
+        taken: list[_LateScore] = []
         declared = self._scores()
         for late in batch.late_scores:
             scale = declared.get(late.name)
@@ -268,19 +289,21 @@ class Ingest:
                 _count(ignored, "unknown environment")
             else:
                 key = (call.environment, call.prompt, call.version)
-                taken.append((late.call, late.name, key, index))
+                unit = self._unit_of(key, call)
+                taken.append(_LateScore(late.call, late.name, key, index, unit))
         return taken
 
     def _take_late(
         self,
-        late: list[tuple[str, str, VersionKey, int]],
+        late: list[_LateScore],
         before: Mapping[tuple[str, str], int],
         ignored: dict[str, int],
         now_ms: int,
     ) -> int:
         """Count each label once per call and name: a later value takes the earlier one's place."""
         accepted = 0
-        for call, name, key, index in late:
+        for each in late:
+            call, name, index = each.call, each.name, each.bin_
             if len(self._late) >= MAX_PENDING_SCORES:
                 _count(ignored, "store unavailable for too long")
                 continue
@@ -290,12 +313,57 @@ class Ingest:
             if old is not None:
                 bins = {} if old == index else {index: 1, old: -1}
             if bins:
-                self._add(key, 0, Window(scores={name: bins}), now_ms)
+                self._add(each.key, 0, Window(scores={name: bins}), now_ms)
+                if each.unit is not None:
+                    by_percent = (index - (old or 0)) * (WHOLE_BP // SCORE_BINS)
+                    more = (int(old is None), by_percent)
+                    self._add_units({(*each.unit, name): more}, ignored)
             else:
                 _count(ignored, "score repeated")
             self._late[(call, name)] = (index, now_ms)
             accepted += 1
         return accepted
+
+    def _unit_sums(self, batch: wire.Batch) -> dict[UnitKey, tuple[int, int]]:
+        """The sums of units that belong to a comparison under way; others were on their way."""
+        found: dict[UnitKey, tuple[int, int]] = {}
+        for group in batch.units:
+            arm = ((batch.environment, group.prompt, group.version), group.generation)
+            if arm not in self._arms(batch.environment, group.prompt):
+                continue
+            for each in group.sums:
+                found[arm, each.unit, CALLS] = each.call_count, each.error_count
+                for name, sums in each.scores.items():
+                    found[arm, each.unit, name] = sums
+        return found
+
+    def _unit_of(self, key: VersionKey, call: wire.CallId) -> tuple[UnitArm, int] | None:
+        """The unit that a call's id names, while its arm is compared."""
+        named = wire.unit_of(call.random_part)
+        if named is None or (key, named[0]) not in self._arms(*key[:2]):
+            return None
+        return (key, named[0]), named[1]
+
+    def _add_units(self, units: Mapping[UnitKey, tuple[int, int]], ignored: dict[str, int]) -> None:
+        for key, more in units.items():
+            before = self._units.get(key)
+            if before is None and len(self._units) >= MAX_PENDING_UNITS:
+                _count(ignored, "store unavailable for too long")
+                continue
+            had = before or (0, 0)
+            self._units[key] = had[0] + more[0], had[1] + more[1]
+
+    def _arms(self, environment: str, prompt: str) -> frozenset[UnitArm]:
+        """The arms that are compared now; read once a tick."""
+        found = self._compared.get((environment, prompt))
+        if found is None:
+            state = self._store.states.get(environment, prompt)
+            route, rollout = state.route, state.rollout
+            arms = route.arms if route and rollout and rollout.is_compared else ()
+            generation = route.generation if route else 0
+            found = frozenset(((environment, prompt, a.version), generation) for a in arms)
+            self._compared[environment, prompt] = found
+        return found
 
     def _versions(self, prompt: str, wanted: str) -> frozenset[str]:
         """The prompt's versions; the registry is asked again for an unknown one, once a tick.

@@ -83,7 +83,7 @@ class Engine:
     def _compact(self, now_ms: int) -> None:
         """A portion a tick, until there is nothing left to do for a minute."""
         before_ms, self.compacted_ms = self.compacted_ms, now_ms
-        if self.store.series.compact(now_ms):
+        if self.store.series.compact(now_ms) + self._forget_units():
             self.compacted_ms = before_ms
         recent = self.reconciler.outlook.recent
         recent.save(idle_before_ms=now_ms - LOOKBACK_MS)
@@ -92,6 +92,16 @@ class Engine:
 
     def _purge(self, now_ms: int) -> None:
         self.sweep.step(self.store, self.reconciler.policy, ACTOR, now_ms)
+
+    def _forget_units(self) -> int:
+        """Drop a portion of what nobody compares any more; how many sums went away."""
+        gone = 0
+        for key, generation in self.store.units.arms():
+            state = self.store.states.get(*key[:2])
+            current = state.route is not None and state.route.generation == generation
+            if not (current and state.rollout and state.rollout.begun):
+                gone += self.store.units.forget((key, generation))
+        return gone
 
     def _tell_trouble(self, now_ms: int) -> None:
         """Page for what keeps failing; the words stay in the history when it works again."""

@@ -18,6 +18,7 @@ from knowngood.core.model import (
 from knowngood.core.promotion import fails_as_target
 from knowngood.core.rules import PromptPolicy
 from knowngood.core.steps.together import release_of
+from knowngood.engine.compared import Comparisons
 from knowngood.engine.recent import Recent
 from knowngood.ports import Store
 
@@ -76,6 +77,7 @@ class Outlook:
         self.store = store
         self.listening_since_ms = listening_since_ms
         self.recent = Recent(store.series, store.checkpoints)
+        self.comparisons = Comparisons(store.series, store.units)
         self._heard: dict[str, _Heard] = {}
         self._fleets: dict[str, State] = {}
         self._providers: dict[tuple[str, str], str | None] = {}
@@ -114,6 +116,7 @@ class Outlook:
             unrelated_clear=others.unrelated_clear,
             partners=partners(self.store, state),
             unfit=self._unfit(state, policy, now_ms),
+            arms=self.comparisons.arms(state, until_ms, now_ms),
         )
 
     def _unfit(self, state: State, policy: PromptPolicy, now_ms: int) -> dict[str, str]:

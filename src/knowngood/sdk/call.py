@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Self
 from knowngood.core.render import BadValue, MissingVariable
 from knowngood.core.window import ERROR_KINDS, EXCLUDED_KINDS, NANO_PER_USD
 from knowngood.sdk.recorder import is_name, number, whole_number
-from knowngood.wire import NAMES_PER_ROW_MAX, call_id
+from knowngood.wire import NAMES_PER_ROW_MAX, call_id, tagged
 
 if TYPE_CHECKING:
     from knowngood.sdk.prompt import Served
@@ -101,6 +101,10 @@ class Call:
             age_s = recorder.clock() - self._start if self._start >= 0 else 0.0
             start_s = max(0, int(recorder.wall_s() - age_s))
             random_part = os.urandom(8).hex()
+            arm, unit = served.arm, self._unit
+            if arm is not None and unit is not None and (found := arm.hash_of(unit)) is not None:
+                # Whoever scores the call later, in whatever process, scores the unit with it.
+                random_part = tagged(random_part, arm.generation, found)
             self._id = call_id(
                 recorder.environment, served.name, served.version, start_s, random_part
             )

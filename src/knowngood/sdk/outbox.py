@@ -6,13 +6,23 @@ a lost answer never doubles the evidence. Only the worker, or who holds its lock
 
 import os
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
+from knowngood.core.model import WHOLE_BP
 from knowngood.core.window import EXCLUDED_KINDS, Window, latency_bucket, score_bin
 from knowngood.sdk.call import OK, Call
+from knowngood.sdk.compared import ComparedArm
 from knowngood.sdk.recorder import Recorder
-from knowngood.wire import NAMES_PER_ROW_MAX, Batch, LateScore, Row
+from knowngood.wire import (
+    NAMES_PER_ROW_MAX,
+    SUMS_PER_FLUSH_MAX,
+    Batch,
+    LateScore,
+    Row,
+    UnitGroup,
+    UnitSum,
+)
 
 BUCKET_S = 1.0
 # One flush: 500 rows are some 150 KB, within the server's body limit of 1 MiB with room to spare.
@@ -23,8 +33,12 @@ LATE_SCORES_PER_FLUSH_MAX = 2_000
 ROWS_HELD_MAX = 2_000
 ROW_AGE_MAX_S = 300.0
 LATE_SCORES_HELD_MAX = 10_000
+# Units that wait to be sent while arms are compared: some 300 B each, so 15 MB. A minute of ours is
+# far fewer different ones; beyond this, new ones are left out until the server answers again.
+UNITS_HELD_MAX = 50_000
 # The server counts a process as live that was heard within 15 s; three tries fit.
 IDLE_FLUSH_S = 5.0
+UNITS_LOST = "unit sums not sent"
 _SEEN_FOR_S = 2 * BUCKET_S  # a call may be folded this much after its bucket ended
 
 
@@ -70,6 +84,15 @@ class _Seen:
     failed: set[str] = field(default_factory=set)
 
 
+@dataclass(slots=True)
+class _Unit:
+    """One unit of a compared arm while it is being summed."""
+
+    calls: int = 0
+    errors: int = 0
+    scores: dict[str, tuple[int, int]] = field(default_factory=dict)
+
+
 @dataclass(frozen=True, slots=True)
 class _Held:
     """A row that waits to be sent; `at_s` is where its second begins, on the monotonic clock."""
@@ -91,9 +114,11 @@ class _Flush:
     refused: Mapping[str, int]
     closing: bool
     made_s: float
+    units: tuple[UnitGroup, ...]
 
 
 _Key = tuple[str, str, int]  # prompt, version, number of the second
+_ArmKey = tuple[str, str, int]  # prompt, version, generation of the route
 
 
 class Outbox:
@@ -110,6 +135,7 @@ class Outbox:
         self._seen: dict[_Key, _Seen] = {}
         self._rows: deque[_Held] = deque()
         self._late: deque[LateScore] = deque()
+        self._units: dict[_ArmKey, dict[int, _Unit]] = {}
         self._seq = 0
         self._flush: _Flush | None = None
         self._told_dropped = 0
@@ -120,12 +146,12 @@ class Outbox:
     @property
     def empty(self) -> bool:
         """Whether everything that was folded or refused has been sent and answered."""
-        return not (self._flush or self._rows or self._late or self._news())
+        return not (self._flush or self.has_backlog or self._news())
 
     @property
     def has_backlog(self) -> bool:
-        """Whether calls or scores wait that found no room in the last flush."""
-        return bool(self._rows or self._late)
+        """Whether calls, scores or units wait that found no room in the last flush."""
+        return bool(self._rows or self._late or self._units)
 
     @property
     def introduced(self) -> bool:
@@ -175,6 +201,7 @@ class Outbox:
             dropped=flush.dropped,
             refused=flush.refused,
             closing=flush.closing,
+            units=flush.units,
         )
 
     def answered(self, batch: Batch, now_s: float) -> None:
@@ -197,6 +224,8 @@ class Outbox:
         for reason, count in flush.refused.items():
             self._told_refused[reason] -= count
         self._drop_rows(flush.rows)
+        if flush.units:
+            self._recorder.refuse(UNITS_LOST, sum(len(group.sums) for group in flush.units))
         if flush.late_scores:
             self._recorder.drop(len(flush.late_scores))
 
@@ -217,11 +246,30 @@ class Outbox:
                 for reason, count in refused.items()
                 if (more := count - self._told_refused.get(reason, 0))
             },
-            closing=closing and not self._rows and not self._late,
+            units=tuple(self._next_units()),
+            closing=closing and not self.has_backlog,
             made_s=now_s,
         )
         self._told_dropped, self._told_refused = dropped, refused
         return flush
+
+    def _next_units(self) -> Iterator[UnitGroup]:
+        """Of every compared arm what fits into one flush, the units seen first first."""
+        room = SUMS_PER_FLUSH_MAX
+        for key in list(self._units):
+            waiting, taken = self._units[key], []
+            for unit in list(waiting):
+                sums = waiting[unit]
+                if (room := room - 1 - len(sums.scores)) < 0:
+                    break
+                del waiting[unit]
+                taken.append(UnitSum(unit, sums.calls, sums.errors, sums.scores))
+            if not waiting:
+                del self._units[key]
+            if taken:
+                yield UnitGroup(*key, tuple(taken))
+            if room < 0:
+                return
 
     def _news(self) -> bool:
         return (
@@ -275,6 +323,31 @@ class Outbox:
         else:
             bucket.errors[outcome] = bucket.errors.get(outcome, 0) + 1
         self._measure(bucket, call, outcome)
+        arm = served.arm
+        if arm is not None and unit is not None:
+            self._sum_unit(arm, unit, call, outcome != OK)
+
+    def _sum_unit(self, arm: ComparedArm, unit: str, call: Call, failed: bool) -> None:
+        """Add the call to its unit, if the unit was assigned to this arm."""
+        found = arm.hash_of(unit)
+        if found is None:
+            return
+        served = call.served
+        units = self._units.setdefault((served.name, served.version, arm.generation), {})
+        sums = units.get(found)
+        if sums is None:
+            if sum(map(len, self._units.values())) >= UNITS_HELD_MAX:
+                self._recorder.refuse(UNITS_LOST)
+                return
+            sums = units[found] = _Unit()
+        sums.calls += 1
+        sums.errors += failed
+        for name, score in call.scores_in_sum.items():
+            declared = (self._recorder.scores or {}).get(name)
+            if name in arm.scores and declared and declared.min <= score <= declared.max:
+                share = (score - declared.min) / (declared.max - declared.min)
+                count, total = sums.scores.get(name, (0, 0))
+                sums.scores[name] = count + 1, total + round(share * WHOLE_BP)
 
     def _see(self, key: _Key, bucket: _Bucket, unit: str, failed: bool) -> bool:
         """Count the unit once a second; whether it failed before in this second."""

@@ -13,6 +13,7 @@ from knowngood.core.render import (
     compile_content,
 )
 from knowngood.sdk.call import CALLER, PROMPT, Call, failed_rendering
+from knowngood.sdk.compared import ComparedArm
 from knowngood.sdk.recorder import Recorder, unit_text
 
 
@@ -20,8 +21,8 @@ class Served:
     """A version as this process serves it, shared by all its prompts; never changed once built."""
 
     __slots__ = (
-        "compiled", "config", "content", "digest", "generation", "name", "problem", "recorder",
-        "version",
+        "arm", "compiled", "config", "content", "digest", "generation", "name", "problem",
+        "recorder", "version",
     )  # fmt: skip
 
     def __init__(
@@ -41,6 +42,7 @@ class Served:
         self.generation = generation
         self.recorder = recorder
         self.digest = digest
+        self.arm: ComparedArm | None = None  # set where the arms of its route are compared
         self.compiled = compiled
         self.problem: Exception | None = None
         if compiled is None:

@@ -111,10 +111,10 @@ class Recorder:
         with self._lock:
             self.dropped_count += count
 
-    def refuse(self, reason: str) -> None:
-        """Count a value that cannot be recorded; the reasons are constants of this package."""
+    def refuse(self, reason: str, count: int = 1) -> None:
+        """Count values that cannot be recorded; the reasons are constants of this package."""
         with self._lock:
-            self.refused[reason] = self.refused.get(reason, 0) + 1
+            self.refused[reason] = self.refused.get(reason, 0) + count
 
     def refused_counts(self) -> dict[str, int]:
         """A copy of the counts of refusals by reason."""

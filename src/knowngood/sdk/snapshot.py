@@ -12,6 +12,7 @@ from pathlib import Path
 from knowngood.core.model import WHOLE_BP, Message
 from knowngood.core.render import CompiledContent
 from knowngood.core.routing import RANDOM, SPLIT, STATIC, bucket
+from knowngood.sdk.compared import ComparedArm
 from knowngood.sdk.prompt import Prompt, Served
 from knowngood.sdk.recorder import Recorder
 from knowngood.wire import BadRequest, PromptSnapshot, Snapshot, decode_snapshot
@@ -71,6 +72,10 @@ class Catalog:
                 self._serve(name, prompt, arm.version, recorder, known) for arm in prompt.route.arms
             ]
             candidate = prompt.route.candidate
+            if candidate and (compared := prompt.compared):
+                bp, salt = candidate.weight_bp, prompt.route.salt
+                for served, low, high in ((arms[0], bp, WHOLE_BP), (arms[1], 0, bp)):
+                    served.arm = ComparedArm(compared.generation, salt, low, high, compared.scores)
             self.entries[name] = Entry(
                 arms[0],
                 arms[1] if candidate else None,

@@ -89,7 +89,7 @@ def promotion_actions(
     _refuse(gates, ask.override, state.prompt, version)
     ladder = rollouts.AT_ONCE if steps.now else planned(policy.canary, steps)
     asked = rollouts.Promotion(
-        version, ladder, policy.bake.holdback_bp, ask.because, ask.actor, ask.override
+        version, ladder, policy.bake.holdback_bp, ask.because, ask.actor, ask.override, policy
     )
     return _with_gates(rollouts.begin(state, asked, outgoing, now_ms), gates)
 

@@ -8,6 +8,7 @@ from typing import Any
 from knowngood.core.model import Change, ClientSeen, State
 from knowngood.core.window import Bucket
 from knowngood.ports import (
+    NO_UNITS,
     Checkpoints,
     Delivered,
     Notifier,
@@ -18,6 +19,7 @@ from knowngood.ports import (
     Series,
     States,
     Store,
+    UnitKey,
     VersionKey,
 )
 from knowngood.sim.passing import (
@@ -202,6 +204,7 @@ def sim_store(store: Store, gate: Gate) -> Store:
         evaluations=store.evaluations,
         releases=store.releases,
         retention=store.retention,
+        units=store.units,
     )
 
 
@@ -239,12 +242,13 @@ class GatedSeries(PassingSeries):
         rows: Sequence[tuple[VersionKey, Bucket]],
         heard: Sequence[ClientSeen],
         scored: Mapping[tuple[str, str], tuple[int, int]],
+        units: Mapping[UnitKey, tuple[int, int]] = NO_UNITS,
     ) -> None:
         """See ports.Series; may die or fail before or after the write."""
         self.gate.passes("append.before")
         if self.gate.nemesis.strikes("refuse"):
             raise Injected("the store refuses observations")
-        self.inner.append(rows, heard, scored)
+        self.inner.append(rows, heard, scored, units)
         self.gate.passes("append.after")
         if self.gate.nemesis.strikes("lost_ack"):
             raise Injected("the answer to an append was lost")

@@ -10,7 +10,7 @@ from knowngood.core.model import (
     State,
 )
 from knowngood.core.window import Bucket
-from knowngood.ports import Checkpoints, Outbox, Series, States, VersionKey
+from knowngood.ports import NO_UNITS, Checkpoints, Outbox, Series, States, UnitKey, VersionKey
 
 
 class PassingStates:
@@ -53,9 +53,10 @@ class PassingSeries:
         rows: Sequence[tuple[VersionKey, Bucket]],
         heard: Sequence[ClientSeen],
         scored: Mapping[tuple[str, str], tuple[int, int]],
+        units: Mapping[UnitKey, tuple[int, int]] = NO_UNITS,
     ) -> None:
         """Pass on."""
-        self.inner.append(rows, heard, scored)
+        self.inner.append(rows, heard, scored, units)
 
     def read(self, key: VersionKey, since_ms: int, until_ms: int) -> list[Bucket]:
         """Pass on."""

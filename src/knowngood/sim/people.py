@@ -70,9 +70,7 @@ class Person:
         rules = self.world.policy.for_prompt(prompt)
         steps, holdback_bp = steps or rules.canary, rules.bake.holdback_bp
         asked = rollouts.Promotion(version, steps, holdback_bp, because, self.name, override)
-        self._do(
-            prompt, lambda s: rollouts.begin(s, asked, self._outgoing(s), self.world.clock_ms)
-        )
+        self._do(prompt, lambda s: rollouts.begin(s, asked, self._outgoing(s), self.world.clock_ms))
 
     def pause(self, prompt: str) -> None:
         """Let a rollout stay where it is."""

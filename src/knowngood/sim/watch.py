@@ -12,7 +12,7 @@ from knowngood.core.model import (
     State,
 )
 from knowngood.core.window import Bucket
-from knowngood.ports import Outbox, Series, Store, VersionKey
+from knowngood.ports import NO_UNITS, Outbox, Series, Store, UnitKey, VersionKey
 from knowngood.sim.passing import PassingOutbox, PassingSeries, PassingStates
 
 
@@ -77,6 +77,7 @@ def watched(store: Store, witness: Witness) -> Store:
         evaluations=store.evaluations,
         releases=store.releases,
         retention=store.retention,
+        units=store.units,
     )
 
 
@@ -132,9 +133,10 @@ class WatchedSeries(PassingSeries):
         rows: Sequence[tuple[VersionKey, Bucket]],
         heard: Sequence[ClientSeen],
         scored: Mapping[tuple[str, str], tuple[int, int]],
+        units: Mapping[UnitKey, tuple[int, int]] = NO_UNITS,
     ) -> None:
         """See ports.Series."""
-        self.inner.append(rows, heard, scored)
+        self.inner.append(rows, heard, scored, units)
         for key, bucket in rows:
             self.witness.stored(key, bucket)
         for client in heard:

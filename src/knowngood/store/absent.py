@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 from knowngood.core.errors import StoreUnavailable
 from knowngood.core.model import ClientSeen
 from knowngood.core.window import Bucket
-from knowngood.ports import VersionKey
+from knowngood.ports import NO_UNITS, UnitArm, UnitKey, VersionKey
 
 
 class AbsentSeries:
@@ -23,6 +23,7 @@ class AbsentSeries:
         rows: Sequence[tuple[VersionKey, Bucket]],
         heard: Sequence[ClientSeen],
         scored: Mapping[tuple[str, str], tuple[int, int]],
+        units: Mapping[UnitKey, tuple[int, int]] = NO_UNITS,
     ) -> NoReturn:
         """See ports.Series."""
         raise self._reason
@@ -41,6 +42,25 @@ class AbsentSeries:
 
     def compact(self, now_ms: int) -> NoReturn:
         """See ports.Series."""
+        raise self._reason
+
+
+class AbsentUnits:
+    """Sums of units that are not there."""
+
+    def __init__(self, reason: StoreUnavailable) -> None:
+        self._reason = reason
+
+    def tally(self, arm: UnitArm) -> NoReturn:
+        """See ports.Units."""
+        raise self._reason
+
+    def arms(self) -> NoReturn:
+        """See ports.Units."""
+        raise self._reason
+
+    def forget(self, arm: UnitArm) -> NoReturn:
+        """See ports.Units."""
         raise self._reason
 
 

@@ -1,6 +1,7 @@
 """The reference store: what the ports mean, in dictionaries under one lock."""
 
 from bisect import bisect_left, insort
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from threading import RLock
@@ -39,8 +40,9 @@ from knowngood.core.purge import (
 from knowngood.core.release import Release, is_same
 from knowngood.core.retention import Pin, refuse_pin, released_in
 from knowngood.core.rollup import CLIENTS_KEPT_MS, HOURS_KEPT_MS, SCORES_KEPT_MS, coarser, steps
+from knowngood.core.unit_sums import Tally
 from knowngood.core.window import Bucket, merge
-from knowngood.ports import VersionKey
+from knowngood.ports import NO_UNITS, UnitArm, UnitKey, VersionKey
 from knowngood.store.opened import OpenStore
 
 
@@ -59,6 +61,7 @@ def open_memory() -> OpenStore:
         evaluations=MemoryEvaluations(data),
         releases=MemoryReleases(data),
         retention=MemoryRetention(data),
+        units=MemoryUnits(data),
         close=lambda: None,
     )
 
@@ -120,6 +123,7 @@ class _Data:
     releases: dict[str, Release] = field(default_factory=dict)
     pins: dict[tuple[str, str], Pin] = field(default_factory=dict)
     purged: dict[tuple[str, str], str] = field(default_factory=dict)  # digests
+    units: dict[UnitArm, dict[tuple[int, str], tuple[int, int]]] = field(default_factory=dict)
 
     def generation(self, environment: str) -> int:
         try:
@@ -337,6 +341,7 @@ class MemorySeries:
         rows: Sequence[tuple[VersionKey, Bucket]],
         heard: Sequence[ClientSeen],
         scored: Mapping[tuple[str, str], tuple[int, int]],
+        units: Mapping[UnitKey, tuple[int, int]] = NO_UNITS,
     ) -> None:
         """See ports.Series."""
         data = self._data
@@ -350,6 +355,10 @@ class MemorySeries:
             for call, (bin_, at_ms) in scored.items():
                 if call not in data.scores or data.scores[call][1] <= at_ms:
                     data.scores[call] = (bin_, at_ms)
+            for (arm, unit, name), (count, total) in units.items():
+                sums = data.units.setdefault(arm, {})
+                before = sums.get((unit, name), (0, 0))
+                sums[unit, name] = before[0] + count, before[1] + total
 
     def read(self, key: VersionKey, since_ms: int, until_ms: int) -> list[Bucket]:
         """See ports.Series."""
@@ -390,6 +399,29 @@ class MemorySeries:
                 if client.seen_ms >= now_ms - CLIENTS_KEPT_MS
             }
             return gone - len(data.scores) - len(data.clients)
+
+
+class MemoryUnits:
+    """What single units have shown, in memory."""
+
+    def __init__(self, data: _Data) -> None:
+        self._data = data
+
+    def tally(self, arm: UnitArm) -> list[Tally]:
+        """See ports.Units."""
+        with self._data.lock:
+            sums = Counter((name, *s) for (_, name), s in self._data.units.get(arm, {}).items())
+        return sorted(Tally(*same, unit_count) for same, unit_count in sums.items())
+
+    def arms(self) -> list[UnitArm]:
+        """See ports.Units."""
+        with self._data.lock:
+            return sorted(self._data.units)
+
+    def forget(self, arm: UnitArm) -> int:
+        """See ports.Units."""
+        with self._data.lock:
+            return len(self._data.units.pop(arm, {}))
 
 
 class MemoryClients:

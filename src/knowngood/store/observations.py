@@ -17,9 +17,10 @@ from knowngood.core.rollup import (
     steps,
 )
 from knowngood.core.window import Bucket, from_row, to_row
-from knowngood.ports import VersionKey
+from knowngood.ports import NO_UNITS, UnitKey, VersionKey
 from knowngood.store.database import Database, to_text
 from knowngood.store.tables import clients, scores, series
+from knowngood.store.units import add_units
 
 CHUNK_COUNT = 500  # names in one query
 # One batch is one transaction: some 50 ms during which nothing can be appended.
@@ -42,10 +43,11 @@ class SqlSeries:
         rows: Sequence[tuple[VersionKey, Bucket]],
         heard: Sequence[ClientSeen],
         scored: Mapping[tuple[str, str], tuple[int, int]],
+        units: Mapping[UnitKey, tuple[int, int]] = NO_UNITS,
     ) -> None:
         """See ports.Series."""
         new = [_row(key, bucket) for key, bucket in rows]
-        if not (new or heard or scored):
+        if not (new or heard or scored or units):
             return
         with self._db.writing() as connection:
             if new:
@@ -55,6 +57,8 @@ class SqlSeries:
                 self._hear(connection, sorted(heard, key=lambda client: client.id))
             if scored:
                 self._score(connection, sorted(scored.items()))
+            if units:
+                add_units(self._db, connection, units)
 
     def _hear(self, connection: Connection, heard: Sequence[ClientSeen]) -> None:
         new = self._db.insert(clients)

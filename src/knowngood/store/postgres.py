@@ -23,6 +23,7 @@ from knowngood.store.opened import OpenStore
 from knowngood.store.releases import SqlReleases
 from knowngood.store.retention import SqlRetention
 from knowngood.store.tables import CONTROL_SCHEMA, OBSERVATIONS_SCHEMA
+from knowngood.store.units import SqlUnits
 
 # Servers allow 100 connections by default; two of our servers and other programs must fit.
 CONNECTIONS_MAX = 20
@@ -30,7 +31,7 @@ CONNECT_TIMEOUT_S = 10
 
 # Advisory locks are numbers. The first keeps ours apart from other programs'.
 LOCK_FAMILY = 0x6B676F64
-LOCKS = {"migration": 1, "log": 2, "compaction": 3, "checkpoints": 4, "retention": 5}
+LOCKS = {"migration": 1, "log": 2, "compaction": 3, "checkpoints": 4, "retention": 5, "units": 6}
 
 
 def open_postgres(url: str) -> OpenStore:
@@ -65,6 +66,7 @@ def open_postgres(url: str) -> OpenStore:
         evaluations=SqlEvaluations(database),
         releases=SqlReleases(database),
         retention=SqlRetention(database),
+        units=SqlUnits(database),
         close=engine.dispose,
     )
 

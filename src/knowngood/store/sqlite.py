@@ -16,8 +16,13 @@ from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.pool import QueuePool
 
 from knowngood.core.errors import StoreUnavailable
-from knowngood.ports import Checkpoints, Clients, Series
-from knowngood.store.absent import AbsentCheckpoints, AbsentClients, AbsentSeries
+from knowngood.ports import Checkpoints, Clients, Series, Units
+from knowngood.store.absent import (
+    AbsentCheckpoints,
+    AbsentClients,
+    AbsentSeries,
+    AbsentUnits,
+)
 from knowngood.store.checkpoints import SqlCheckpoints
 from knowngood.store.control import SqlLog, SqlOutbox, SqlPolicies, SqlRegistry, SqlStates
 from knowngood.store.database import LOCK_WAIT_MS, WRITING, Database
@@ -28,6 +33,7 @@ from knowngood.store.opened import OpenStore
 from knowngood.store.releases import SqlReleases
 from knowngood.store.retention import SqlRetention
 from knowngood.store.tables import CONTROL_SCHEMA, OBSERVATIONS_SCHEMA, Schema
+from knowngood.store.units import SqlUnits
 
 # A connection per thread of the server's pool (40), and a few for the engine's own.
 CONNECTIONS_MAX = 48
@@ -39,24 +45,25 @@ def open_sqlite(path: str | Path, *, observations_needed: bool = True) -> OpenSt
 
     Migrates both to the newest tables. Raises StoreUnavailable when a file is locked, damaged, not
     ours, in no folder, or written by a newer knowngood. If observations are not needed, theirs may
-    be: then whatever is asked of `series`, `clients` and `checkpoints` raises it.
+    be: then whatever is asked of `series`, `clients`, `checkpoints` and `units` raises it.
     """
     path = Path(path)
     control = _open(path, CONTROL_SCHEMA, synchronous="FULL")
     series: Series
     clients: Clients
     checkpoints: Checkpoints
+    units: Units
     try:
         observations = _open(observations_path(path), OBSERVATIONS_SCHEMA, synchronous="NORMAL")
         series, clients = SqlSeries(observations), SqlClients(observations)
-        checkpoints = SqlCheckpoints(observations)
+        checkpoints, units = SqlCheckpoints(observations), SqlUnits(observations)
         engines = [control.engine, observations.engine]
     except StoreUnavailable as error:
         if observations_needed:
             control.engine.dispose()
             raise
         series, clients = AbsentSeries(error), AbsentClients(error)
-        checkpoints = AbsentCheckpoints(error)
+        checkpoints, units = AbsentCheckpoints(error), AbsentUnits(error)
         engines = [control.engine]
     except BaseException:
         control.engine.dispose()
@@ -78,6 +85,7 @@ def open_sqlite(path: str | Path, *, observations_needed: bool = True) -> OpenSt
         evaluations=SqlEvaluations(control),
         releases=SqlReleases(control),
         retention=SqlRetention(control),
+        units=units,
         close=close,
     )
 

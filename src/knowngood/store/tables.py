@@ -196,6 +196,31 @@ checkpoints = Table(
 )
 
 
+unit_arms = Table(
+    "unit_arms",
+    OBSERVATIONS,
+    Column("id", RowId, primary_key=True, autoincrement=True),
+    Column("environment", Text, nullable=False),
+    Column("prompt", Text, nullable=False),
+    Column("version", Text, nullable=False),
+    Column("generation", BigInteger, nullable=False),  # of the route that the arm belongs to
+    UniqueConstraint("environment", "prompt", "version", "generation", name="unit_arms_key"),
+)
+
+# By the hundred thousand, and read as a whole: the key is all there is to a row, and names of
+# prompts and versions are not repeated in each.
+unit_sums = Table(
+    "unit_sums",
+    OBSERVATIONS,
+    Column("arm", BigInteger, primary_key=True, autoincrement=False),
+    Column("unit", BigInteger, primary_key=True, autoincrement=False),
+    Column("name", Text, primary_key=True),  # of a score; empty for calls
+    Column("count", BigInteger, nullable=False),
+    Column("total", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Schema:
     """One set of tables with its own line of migrations; `head` is the newest of them."""
@@ -211,4 +236,4 @@ class Schema:
 
 
 CONTROL_SCHEMA = Schema("control", CONTROL, "0004")
-OBSERVATIONS_SCHEMA = Schema("observations", OBSERVATIONS, "0003")
+OBSERVATIONS_SCHEMA = Schema("observations", OBSERVATIONS, "0004")

@@ -16,10 +16,9 @@ from knowngood.core.model import (
 from knowngood.core.rollout import Rollout, RolloutKind
 from knowngood.core.steps.advance import stage_actions
 from knowngood.core.steps.case import IDLE, Case, Step, env_option, page, title
+from knowngood.core.steps.comparison import ASKED, answer, answered
 from knowngood.core.steps.stage import stage_gates
 from knowngood.core.steps.together import climbing, not_ready, onward_together, readiness
-
-ASKED = "stage:waits"
 
 
 def climb(case: Case) -> Step:
@@ -29,6 +28,9 @@ def climb(case: Case) -> Step:
         return IDLE
     if case.now_ms < rollout.stage_ms:  # the clock was set back: the stage begins now
         return Step((SetRollout(replace(rollout, stage_ms=case.now_ms)),))
+    found = answer(case, rollout)
+    if found is not None and found.is_final and rollout.answer is None:
+        return Step(answered(case, rollout, found))
     gates = stage_gates(case, rollout)
     told = readiness(case, rollout.stage, not closed(gates))
     if told:

@@ -11,16 +11,19 @@ from knowngood.core.ladder import stages_words
 from knowngood.core.model import (
     WHOLE_BP,
     Action,
+    MoveRoute,
     Record,
     SetRollout,
     State,
     whole,
 )
 from knowngood.core.rollout import Ladder, Pause, Rollout, RolloutKind
+from knowngood.core.rules import PromptPolicy
 from knowngood.core.steps import operator
 from knowngood.core.steps.advance import stage_actions
 from knowngood.core.steps.bake import done_actions
 from knowngood.core.steps.case import Case, env_option
+from knowngood.core.steps.comparison import with_comparison
 from knowngood.core.steps.gradual import completed
 from knowngood.core.window import Window
 
@@ -29,7 +32,10 @@ AT_ONCE = Ladder((WHOLE_BP,), hold_ms=0, wait_ms=0)
 
 @dataclass(frozen=True, slots=True)
 class Promotion:
-    """A person's promotion of `version` up a ladder, with a holdback while it bakes."""
+    """A person's promotion of `version` up a ladder, with a holdback while it bakes.
+
+    `policy` is the one in force; None: its A/B gate is left out of the first stage.
+    """
 
     version: str
     ladder: Ladder
@@ -37,6 +43,7 @@ class Promotion:
     because: str
     actor: str
     override: tuple[str, ...] = ()
+    policy: PromptPolicy | None = None
 
 
 def begin(
@@ -75,9 +82,13 @@ def begin(
         actor=asked.actor,
         holdback_bp=asked.holdback_bp if len(steps.stages_bp) > 1 else 0,
     )
+    if asked.policy is not None:
+        rollout = with_comparison(rollout, state, asked.policy, outgoing, now_ms)
     arms = ladder.arms(rollout)
     if arms == route.arms:  # it is taken over where it stands, if it may be
         moved: tuple[Action, ...] = operator.admit(state, arms, asked.because, asked.override)
+        if rollout.begun is not None:  # clients hear with a route that its units are compared
+            moved = (*moved, MoveRoute(arms, route.salt))
     else:
         moved = operator.move(state, arms, asked.because, asked.override, outgoing)
     words = f"{asked.version} {stages_words(rollout)}: {asked.because}"

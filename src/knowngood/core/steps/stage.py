@@ -9,6 +9,7 @@ from knowngood.core.rollout import Rollout
 from knowngood.core.stats import is_safe, safe_calls
 from knowngood.core.steps.brakes import in_force
 from knowngood.core.steps.case import Case
+from knowngood.core.steps.comparison import ab_gate
 
 UNSAFE_RATE = 0.05  # the critical gate: the error rate that a stage is left with proof against
 # What a finding may be unsure for and a stage is left all the same: it is seen to be within its
@@ -29,7 +30,7 @@ def stage_gates(case: Case, rollout: Rollout) -> tuple[Gate, ...]:
     )
     if rollout.ladder.timed:
         return gates
-    return (*gates, _errors(case, rollout), _metrics(case, rollout))
+    return (*gates, _errors(case, rollout), _metrics(case, rollout), *ab_gate(case, rollout))
 
 
 def _paused(rollout: Rollout) -> Gate:

@@ -1,13 +1,12 @@
 """The JSON between SDK and server, version 1: observations, receipts, snapshots and call ids.
 
-A batch whose envelope is malformed is refused as a whole. A single malformed row or late score is
-left out and counted under a plain reason, because the rest of the batch is evidence still. Unknown
-fields are ignored, so that either side can be upgraded first.
+A batch whose envelope is malformed is refused as a whole. A single malformed row, unit or late
+score is left out and counted under a plain reason, because the rest of the batch is evidence still.
+Unknown fields are ignored, so that either side can be upgraded first.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from math import isfinite
 from typing import Any
 
 from knowngood.core.errors import BadRequest as BadRequest  # the SDK catches it from here
@@ -24,6 +23,23 @@ from knowngood.core.window import (
     Window,
     to_row,
 )
+from knowngood.wire.calls import CALL_ID_CHARS_MAX as CALL_ID_CHARS_MAX
+from knowngood.wire.calls import CallId as CallId
+from knowngood.wire.calls import call_id as call_id
+from knowngood.wire.calls import parse_call_id as parse_call_id
+from knowngood.wire.units import SUMS_PER_FLUSH_MAX as SUMS_PER_FLUSH_MAX
+from knowngood.wire.units import Compared as Compared
+from knowngood.wire.units import UnitGroup as UnitGroup
+from knowngood.wire.units import UnitSum as UnitSum
+from knowngood.wire.units import decode_group, encode_group
+from knowngood.wire.units import tagged as tagged
+from knowngood.wire.units import unit_of as unit_of
+from knowngood.wire.values import CLIENT_CHARS_MAX as CLIENT_CHARS_MAX
+from knowngood.wire.values import COUNT_MAX as COUNT_MAX
+from knowngood.wire.values import NAME_CHARS_MAX as NAME_CHARS_MAX
+from knowngood.wire.values import NAMES_PER_ROW_MAX as NAMES_PER_ROW_MAX
+from knowngood.wire.values import NUMBER_MAX as NUMBER_MAX
+from knowngood.wire.values import LeftOut, checked_count, checked_name, checked_number
 
 VERSION = 1
 
@@ -32,20 +48,9 @@ VERSION = 1
 ROWS_MAX = 2_000
 # A job that scores yesterday's calls sends them in portions of at most this many.
 LATE_SCORES_MAX = 10_000
-# Prompt, version, score and counter names are written by people; client ids hold a host name (253).
-NAME_CHARS_MAX = 128
-CLIENT_CHARS_MAX = 400
-CALL_ID_CHARS_MAX = 4 * NAME_CHARS_MAX
-# Different counters or scores in one row, and different reasons in one batch: they become series
-# and map keys, which nothing may multiply without bound.
-NAMES_PER_ROW_MAX = 50
-# In one second one process makes far fewer calls than this; above it a number is a mistake, and it
-# would drown the evidence of all other processes.
-COUNT_MAX = 10_000_000
 TOKENS_MAX = 10**12
 COST_USD_MAX = 1_000_000.0
 SCORE_ABS_MAX = 1e15  # beyond it floats no longer resolve one
-NUMBER_MAX = 2**53  # sequence numbers and generations stay exact in every JSON reader
 AGO_MS_MAX = 24 * 3_600_000  # no process holds rows longer than a day
 NEXT_FLUSH_MS_MAX = 60_000  # a process that is told to be silent longer would look dead
 VERSIONS_PER_PROMPT_MAX = 1_000
@@ -81,7 +86,7 @@ class Batch:
     `(client_id, boot, seq)` names the flush for good: a repetition is the same flush. `generation`
     is the one the process serves from. `dropped` counts calls that found its buffers full, and
     `refused` values that it could not record, by reason, both since its last flush. `closing` says
-    that the process ends properly and its silence is no alarm.
+    that the process ends properly and its silence is no alarm. `units` are sums of single units.
     """
 
     client_id: str
@@ -94,6 +99,7 @@ class Batch:
     dropped: int = 0
     refused: Mapping[str, int] = field(default_factory=dict)
     closing: bool = False
+    units: tuple[UnitGroup, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,10 +125,14 @@ class VersionContent:
 
 @dataclass(frozen=True, slots=True)
 class PromptSnapshot:
-    """A prompt's route, and its routed and hot versions: a rollback never fetches anything."""
+    """A prompt's route, and its routed and hot versions: a rollback never fetches anything.
+
+    `compared`: its arms are compared unit by unit, and the process is asked for their sums.
+    """
 
     route: Route
     versions: Mapping[str, VersionContent]
+    compared: Compared | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,44 +148,6 @@ class Snapshot:
     scores: Mapping[str, ScoreRange] = field(default_factory=dict)
     prompts: Mapping[str, PromptSnapshot] = field(default_factory=dict)
     boot: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class CallId:
-    """What a call id says of its call; `start_s` is seconds since the Unix epoch."""
-
-    environment: str
-    prompt: str
-    version: str
-    start_s: int
-    random_part: str
-
-
-# --- Call ids
-
-
-def call_id(environment: str, prompt: str, version: str, start_s: int, random_part: str) -> str:
-    """The id of a call: `environment:prompt:version:<hex start second>:<random>`."""
-    return f"{environment}:{prompt}:{version}:{start_s:x}:{random_part}"
-
-
-def parse_call_id(text: object) -> CallId:
-    """The parts of a call id. Raises BadRequest when the text is not one."""
-    if type(text) is not str or len(text) > CALL_ID_CHARS_MAX or not text.isprintable():
-        raise BadRequest(f"a call id is a printable text of at most {CALL_ID_CHARS_MAX} characters")
-    parts = text.split(":")
-    if len(parts) != 5 or not all(parts):
-        raise BadRequest(
-            f"{text!r} is not a call id: it has {len(parts)} parts; "
-            "environment:prompt:version:start:random is expected"
-        )
-    try:
-        start_s = int(parts[3], 16)
-    except ValueError:
-        start_s = -1
-    if not 0 <= start_s <= NUMBER_MAX or f"{start_s:x}" != parts[3]:
-        raise BadRequest(f"{text!r} is not a call id: {parts[3]!r} is not a hexadecimal second")
-    return CallId(parts[0], parts[1], parts[2], start_s, parts[4])
 
 
 # --- Batches
@@ -200,6 +172,8 @@ def encode_batch(batch: Batch) -> dict[str, Any]:
         data["refused"] = dict(batch.refused)
     if batch.closing:
         data["closing"] = True
+    if batch.units:
+        data["units"] = [encode_group(group) for group in batch.units]
     return data
 
 
@@ -225,6 +199,8 @@ def decode_batch(data: object) -> tuple[Batch, dict[str, int]]:
     rows, late_scores = data.get("rows", ()), data.get("late_scores", ())
     _check_list("rows", rows, ROWS_MAX)
     _check_list("late_scores", late_scores, LATE_SCORES_MAX)
+    units = data.get("units", ())
+    _check_list("units", units, ROWS_MAX)
     closing = data.get("closing", False)
     if type(closing) is not bool:
         raise BadRequest("`closing` must be true or false")
@@ -240,12 +216,16 @@ def decode_batch(data: object) -> tuple[Batch, dict[str, int]]:
         dropped=_envelope_number("dropped", data.get("dropped", 0)),
         refused=_refused(data.get("refused")),
         closing=closing,
+        units=_units(units, ignored),
     )
     return batch, ignored
 
 
-class _LeftOut(Exception):
-    """Why one row or late score is left out; never seen outside this module."""
+def _units(groups: Any, ignored: dict[str, int]) -> tuple[UnitGroup, ...]:
+    kept = [decoded for group in groups if (decoded := decode_group(group, ignored)) is not None]
+    if sum(len(group.sums) for group in kept) > SUMS_PER_FLUSH_MAX:
+        raise BadRequest(f"`units` may hold at most {SUMS_PER_FLUSH_MAX} units at once")
+    return tuple(kept)
 
 
 def _kept(items: Any, decode: Any, ignored: dict[str, int]) -> list[Any]:
@@ -253,7 +233,7 @@ def _kept(items: Any, decode: Any, ignored: dict[str, int]) -> list[Any]:
     for item in items:
         try:
             kept.append(decode(item))
-        except _LeftOut as reason:
+        except LeftOut as reason:
             text = str(reason)
             ignored[text] = ignored.get(text, 0) + 1
     return kept
@@ -297,21 +277,21 @@ def _refused(value: object) -> dict[str, int]:
 
 def _decode_row(data: Any) -> Row:
     if type(data) is not dict:
-        raise _LeftOut("not an object")
+        raise LeftOut("not an object")
     get = data.get
     ago_ms = get("ago_ms")
     if type(ago_ms) is not int or not 0 <= ago_ms <= AGO_MS_MAX:
-        raise _LeftOut("ago_ms out of range")
+        raise LeftOut("ago_ms out of range")
     errors, scores, counters = get("errors"), get("scores"), get("counters")
     latency, first_token, tokens = get("latency"), get("first_token"), get("tokens")
     input_tokens, output_tokens = _tokens(tokens) if tokens is not None else (0, 0)
     cost_usd = get("cost_usd")
     window = Window(
-        ok=_count(get("ok", 0)),
+        ok=checked_count(get("ok", 0)),
         errors=_errors(errors) if errors else {},
-        excluded=_count(get("excluded", 0)),
-        repeat=_count(get("repeat", 0)),
-        units=_count(get("units", 0)),
+        excluded=checked_count(get("excluded", 0)),
+        repeat=checked_count(get("repeat", 0)),
+        units=checked_count(get("units", 0)),
         latency=_bins(latency, _LATENCY_INDEX) if latency else {},
         first_token=_bins(first_token, _LATENCY_INDEX) if first_token else {},
         input_tokens=input_tokens,
@@ -320,85 +300,60 @@ def _decode_row(data: Any) -> Row:
         scores=_scores(scores) if scores else {},
         counters=_counters(counters) if counters else {},
     )
-    return Row(_name(get("prompt")), _name(get("version")), ago_ms, window)
+    return Row(checked_name(get("prompt")), checked_name(get("version")), ago_ms, window)
 
 
 def _decode_late_score(data: Any) -> LateScore:
     if type(data) is not dict:
-        raise _LeftOut("not an object")
+        raise LeftOut("not an object")
     call: Any = data.get("call")
     try:
         parse_call_id(call)
     except BadRequest:
-        raise _LeftOut("not a call id") from None
-    value = _number(data.get("value"))
+        raise LeftOut("not a call id") from None
+    value = checked_number(data.get("value"))
     if abs(value) > SCORE_ABS_MAX:
-        raise _LeftOut("number too large")
-    return LateScore(call, _name(data.get("name")), value)
-
-
-def _name(value: object) -> str:
-    if type(value) is not str or not 0 < len(value) <= NAME_CHARS_MAX or not value.isprintable():
-        raise _LeftOut("not a name")
-    return value
-
-
-def _count(value: object, most: int = COUNT_MAX) -> int:
-    if type(value) is not int:  # a bool is not a count either
-        raise _LeftOut("not a whole number")
-    if 0 <= value <= most:
-        return value
-    raise _LeftOut("negative count" if value < 0 else "count too large")
-
-
-def _number(value: object) -> float:
-    if type(value) is int:
-        # Compared as an integer: a huge one does not fit a float.
-        if abs(value) > NUMBER_MAX:
-            raise _LeftOut("number too large")
-        return float(value)
-    if type(value) is not float or not isfinite(value):
-        raise _LeftOut("not a number")
-    return value
+        raise LeftOut("number too large")
+    return LateScore(call, checked_name(data.get("name")), value)
 
 
 def _errors(value: Any) -> Counts:
     if type(value) is not dict:
-        raise _LeftOut("not an object")
+        raise LeftOut("not an object")
     for kind, count in value.items():
         if kind not in ERROR_KINDS:
-            raise _LeftOut("unknown error kind")
-        _count(count)
+            raise LeftOut("unknown error kind")
+        checked_count(count)
     return value
 
 
 def _counters(value: Any) -> Counts:
     if type(value) is not dict:
-        raise _LeftOut("not an object")
+        raise LeftOut("not an object")
     if len(value) > NAMES_PER_ROW_MAX:
-        raise _LeftOut("too many counters")
-    return {_name(name): _count(count) for name, count in value.items()}
+        raise LeftOut("too many counters")
+    return {checked_name(name): checked_count(count) for name, count in value.items()}
 
 
 def _tokens(value: Any) -> tuple[int, int]:
     if type(value) is not list or len(value) != 2:
-        raise _LeftOut("tokens are not a pair")
-    return _count(value[0], TOKENS_MAX), _count(value[1], TOKENS_MAX)
+        raise LeftOut("tokens are not a pair")
+    return checked_count(value[0], TOKENS_MAX), checked_count(value[1], TOKENS_MAX)
 
 
 def _cost(value: Any) -> int:
-    cost_usd = _number(value)
+    cost_usd = checked_number(value)
     if not 0 <= cost_usd <= COST_USD_MAX:
-        raise _LeftOut("negative cost" if cost_usd < 0 else "cost too large")
+        raise LeftOut("negative cost" if cost_usd < 0 else "cost too large")
     return round(cost_usd * NANO_PER_USD)
 
 
 def _scores(value: Any) -> dict[str, Bins]:
     if type(value) is not dict:
-        raise _LeftOut("not an object")
+        raise LeftOut("not an object")
     if len(value) > NAMES_PER_ROW_MAX:
-        raise _LeftOut("too many scores")
-    return {_name(name): _bins(bins, _SCORE_INDEX) for name, bins in value.items()}
+        raise LeftOut("too many scores")
+    return {checked_name(name): _bins(bins, _SCORE_INDEX) for name, bins in value.items()}
 
 
 class _Index(dict[str, int]):
@@ -413,7 +368,7 @@ class _Index(dict[str, int]):
         digits = key[1:] if key[:1] == "-" else key
         index = int(key) if digits.isascii() and digits.isdigit() and len(key) < 8 else self.low - 1
         if not self.low <= index <= self.high or str(index) != key:
-            raise _LeftOut("bucket out of range")
+            raise LeftOut("bucket out of range")
         self[key] = index
         return index
 
@@ -424,12 +379,12 @@ _SCORE_INDEX = _Index(0, SCORE_BINS)
 
 def _bins(value: Any, index: _Index) -> Bins:
     if type(value) is not dict:
-        raise _LeftOut("not an object")
+        raise LeftOut("not an object")
     bins = {}
     for key, count in value.items():
         # The same as _count, in place: this loop is most of the work of a batch.
         if type(count) is not int or not 0 <= count <= COUNT_MAX:
-            _count(count)
+            checked_count(count)
         bins[index[key]] = count
     return bins
 
@@ -484,11 +439,14 @@ def encode_snapshot(snapshot: Snapshot) -> dict[str, Any]:
 
 
 def _encode_prompt(prompt: PromptSnapshot) -> dict[str, Any]:
-    return {
+    data: dict[str, Any] = {
         "arms": [[arm.version, arm.weight_bp] for arm in prompt.route.arms],
         "salt": prompt.route.salt,
         "versions": {name: _encode_version(v) for name, v in prompt.versions.items()},
     }
+    if compared := prompt.compared:
+        data["compared"] = {"generation": compared.generation, "scores": list(compared.scores)}
+    return data
 
 
 def _encode_version(version: VersionContent) -> dict[str, Any]:
@@ -532,8 +490,8 @@ def _object(name: str, value: object, most: int) -> dict[str, Any]:
 def _decode_range(name: str, data: object) -> ScoreRange:
     data = _object(name, data, NAMES_PER_ROW_MAX)
     try:
-        low, high = _number(data.get("min")), _number(data.get("max"))
-    except _LeftOut:
+        low, high = checked_number(data.get("min")), checked_number(data.get("max"))
+    except LeftOut:
         raise BadRequest(f"`{name}` needs numbers `min` and `max`") from None
     better = data.get("better", "higher")
     if not low < high or better not in ("higher", "lower"):
@@ -554,7 +512,19 @@ def _decode_prompt(name: str, data: object) -> PromptSnapshot:
     return PromptSnapshot(
         route,
         {v: _decode_version(f"{name}.versions.{v}", content) for v, content in versions.items()},
+        _decode_compared(f"{name}.compared", data.get("compared")),
     )
+
+
+def _decode_compared(name: str, data: object) -> Compared | None:
+    if data is None:
+        return None
+    data = _object(name, data, NAMES_PER_ROW_MAX)
+    scores = data.get("scores", [])
+    if type(scores) is not list or not all(type(each) is str for each in scores):
+        raise BadRequest(f"`{name}.scores` must be a list of names")
+    generation = _envelope_number(f"{name}.generation", data.get("generation"))
+    return Compared(generation, tuple(scores))
 
 
 def _decode_route(name: str, arms: list[Any], salt: str) -> Route:
