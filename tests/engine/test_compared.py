@@ -1,6 +1,7 @@
 """Units on their way in and out: taken while arms are compared, read once a minute, then gone."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -176,13 +177,17 @@ class Counted:
         return getattr(self.inner, name)
 
 
+def read(seen, *when) -> Any:
+    return seen.arms(*when)
+
+
 def test_both_arms_are_read_once_a_minute(comparing):
     """In between, the last answer stands; another stage is read at once."""
     units = Counted(comparing.store.units)
     seen = Comparisons(comparing.store.series, units)
     comparing.take(1, group(u1=(2, 1, (1, 9_000))), group("v1", u2=(1, 0), u3=(1, 0)))
     comparing.ingest.flush(START)
-    first = seen.arms(comparing.state, START, START)
+    first = read(seen, comparing.state, START, START)
     assert (first.control.unit_count, first.candidate.unit_count) == (2, 1)
     assert first.candidate.of("quality").mean == 0.9
     assert first.candidate.of("error_rate").mean == 0.5
@@ -190,10 +195,10 @@ def test_both_arms_are_read_once_a_minute(comparing):
     comparing.ingest.flush(START)
     assert seen.arms(comparing.state, START, START + MINUTE - 1) is first
     assert units.asked == 2
-    later = seen.arms(comparing.state, START, START + MINUTE)
+    later = read(seen, comparing.state, START, START + MINUTE)
     assert later.candidate.unit_count == 2
     moved = replace(comparing.state, route=replace(comparing.state.route, generation=9))
-    assert seen.arms(moved, START, START + MINUTE).candidate.unit_count == 0
+    assert read(seen, moved, START, START + MINUTE).candidate.unit_count == 0
 
 
 def test_nothing_is_read_while_nothing_is_asked(comparing):
@@ -221,7 +226,7 @@ def test_slow_calls_are_added_up_from_the_windows():
         rows = [row("v2", ok=3, latency={slow: 1, fast: 2}), row("v1", ok=5, latency={fast: 5})]
         comparing.ingest.take(batch(minute, *rows), {}, now_ms - 10 * SECOND)
         until_ms = comparing.ingest.flush(now_ms)
-        found = seen.arms(comparing.state, until_ms, now_ms)
+        found = read(seen, comparing.state, until_ms, now_ms)
     assert found == whole.arms(comparing.state, until_ms, now_ms)
     mine = found.candidate.of("latency_p99")
     assert (mine.unit_count, mine.total) == (9, 3.0)

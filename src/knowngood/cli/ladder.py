@@ -39,6 +39,15 @@ def print_gates(gates: Iterable[dict[str, Any]]) -> None:
     table(("", "", ""), rows, indent=2)
 
 
+def print_comparison(compared: dict[str, Any] | None) -> None:
+    """What the A/B gate says of each metric; nothing while it is not asked."""
+    if compared is None:
+        return
+    say(f"A/B gate, at {compared['share']} since {compared['began']}")
+    for line in compared["lines"]:
+        say(f"  {line}")
+
+
 def print_rollout(rollout: dict[str, Any]) -> None:
     """What is under way, since when and by whom, and what holds it."""
     say(f"  {_way(rollout)}")

@@ -5,7 +5,13 @@ from typing import Any
 from knowngood.cli.backend import connect, segment
 from knowngood.cli.changes import print_change
 from knowngood.cli.errors import Usage, need_because
-from knowngood.cli.ladder import is_climbing, ladder_of, print_gates, print_rollout
+from knowngood.cli.ladder import (
+    is_climbing,
+    ladder_of,
+    print_comparison,
+    print_gates,
+    print_rollout,
+)
 from knowngood.cli.names import prompt_of, version_of
 from knowngood.cli.options import (
     DEFAULT_ENVIRONMENT,
@@ -174,6 +180,7 @@ def gates(
     print_rollout(rollout)
     if climbs:
         print_gates(answer["stage"])
+        print_comparison(answer["comparison"])
 
 
 def _print(answer: dict[str, Any], title: str, as_json: bool) -> None:

@@ -21,6 +21,7 @@ STATES = {
 def experiment_words(found: Experiment) -> str:
     """The gate's answer and why, in one sentence."""
     reasons = "; ".join(reason_words(reason, found) for reason in found.reasons)
+    reasons = reasons or "nothing speaks against it so far"
     return f"{STATES[found.state]}: {reasons}."
 
 

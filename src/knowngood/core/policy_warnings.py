@@ -3,7 +3,9 @@
 from collections.abc import Iterator, Sequence
 from itertools import combinations
 
-from knowngood.core.model import Comparison, Method, Response, Severity
+from knowngood.core.experiment_metric import AMOUNTS
+from knowngood.core.explain import duration
+from knowngood.core.model import WHOLE_BP, Comparison, Method, Response, Severity
 from knowngood.core.policy_build import PolicyFile, is_glob, overlapping_pairs
 from knowngood.core.policy_default import DEFAULT_POLICY
 from knowngood.core.policy_parse import ROLES
@@ -15,7 +17,7 @@ EVIDENCE_NONE_RISK = (
     " fault within 24 hours with a probability of 0.35 to 1.00"
 )
 VERIFY_DEADLINE_MAX_MS = 300_000  # a verified recovery takes five minutes at the latest
-KEPT_FOR_LATER = ("soak", "canary", "gradual", "ab")
+KEPT_FOR_LATER = ("soak", "canary", "gradual")
 
 
 def warnings(policy_file: PolicyFile) -> list[str]:
@@ -51,10 +53,30 @@ def _of_policy(file: PolicyFile, policy: PromptPolicy) -> Iterator[tuple[str, st
                 f"({stronger.when.text}), which is more severe",
             )
     yield from _of_alerts(policy.alerts)
+    yield from _of_ab(policy)
     if policy.verify.deadline_ms > VERIFY_DEADLINE_MAX_MS:
         yield "verify.deadline", "a recovery that takes more than 5 minutes to verify is too slow"
     if policy.flap.per_prompt_hour_count > policy.flap.fleet_hour_count:
         yield "flap.per_prompt_hour", "one prompt may roll back more often than the whole fleet"
+
+
+def _of_ab(policy: PromptPolicy) -> Iterator[tuple[str, str]]:
+    """An A/B gate that cannot be passed, or not in the time that a stage is given."""
+    rule = policy.ab
+    if rule is None:
+        return
+    if rule.min_time_ms > policy.canary.wait_ms:
+        yield (
+            "ab.min_time",
+            f"{duration(rule.min_time_ms)} is longer than canary.wait_at_most "
+            f"({duration(policy.canary.wait_ms)}): a person is asked before the gate can open",
+        )
+    if not any(bp < WHOLE_BP for bp in policy.canary.stages_bp):
+        yield "ab", "canary.stages has no stage below 100%, so nothing is ever compared"
+    asked = {each.metric: f"ab.guardrails.{each.metric}" for each in rule.guardrails}
+    for metric, where in {**asked, rule.primary: "ab.primary"}.items():
+        if metric in AMOUNTS:
+            yield where, f"clients report no {metric} by unit, so the gate would never open"
 
 
 def _of_trigger(file: PolicyFile, trigger: Trigger) -> Iterator[str]:

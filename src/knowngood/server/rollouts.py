@@ -6,6 +6,7 @@ from typing import Any
 
 from knowngood.core.errors import BadRequest, GateClosed
 from knowngood.core.evaluation import Evaluation
+from knowngood.core.explain_experiment import experiment_lines
 from knowngood.core.gate import Gate, closed
 from knowngood.core.ladder import share
 from knowngood.core.model import Action, Change, Record, State, Steady
@@ -14,6 +15,7 @@ from knowngood.core.rollout import Ladder, Rollout
 from knowngood.core.rules import PromptPolicy
 from knowngood.core.steps import operator, rollouts
 from knowngood.core.steps.case import Case
+from knowngood.core.steps.comparison import answer
 from knowngood.core.steps.stage import stage_gates
 from knowngood.core.window import total
 from knowngood.engine.observe import partners
@@ -242,8 +244,10 @@ def gates(desk: Desk, environment: str, prompt: str, version: str, now_ms: int) 
     before = _promotion_gates(desk, state, wanted, policy, now_ms)
     rollout = state.rollout
     stage: tuple[Gate, ...] = ()
+    compared = None
     if rollout is not None and rollout.to_version == wanted and isinstance(state.phase, Steady):
-        stage = stage_gates(case_of(desk, state, now_ms)[0], rollout)
+        case = case_of(desk, state, now_ms)[0]
+        stage, compared = stage_gates(case, rollout), comparison_data(case, rollout)
     return {
         "environment": environment,
         "prompt": name,
@@ -251,6 +255,7 @@ def gates(desk: Desk, environment: str, prompt: str, version: str, now_ms: int) 
         "promotion": [gate_data(gate) for gate in before],
         "stage": [gate_data(gate) for gate in stage],
         "rollout": rollout_data(rollout) if rollout else None,
+        "comparison": compared,
         "is_open": all(gate.is_open for gate in (stage or before)),
     }
 
@@ -307,6 +312,21 @@ def explained(case: Case) -> dict[str, Any] | None:
     return {
         **rollout_data(rollout),
         "gates": [gate_data(gate) for gate in stage_gates(case, rollout)] if shown else [],
+        "comparison": comparison_data(case, rollout) if shown else None,
+    }
+
+
+def comparison_data(case: Case, rollout: Rollout) -> dict[str, Any] | None:
+    """What the A/B gate says, in core's words; None while it is not asked."""
+    begun, found = rollout.begun, answer(case, rollout)
+    if begun is None or found is None:
+        return None
+    return {
+        "state": found.state.value,
+        "lines": list(experiment_lines(found)),
+        "units_count": found.units_count,
+        "share": share(begun.share_bp),
+        **when("began", begun.began_ms),
     }
 
 

@@ -152,6 +152,23 @@ _LATE_SCORE = {
     "required": ["call", "name", "value"],
     "properties": {"call": {"type": "string"}, "name": _NAME, "value": {"type": "number"}},
 }
+_UNITS = {
+    "type": "object",
+    "description": "Single units of an arm that the snapshot says is `compared`.",
+    "required": ["prompt", "version", "generation", "sums"],
+    "properties": {
+        "prompt": _NAME,
+        "version": _NAME,
+        "generation": {**_COUNT, "description": "As the snapshot said when the arm was chosen."},
+        "sums": {
+            "type": "object",
+            "description": "By the unit's hash, 16 hexadecimal digits: the first 8 bytes of "
+            "blake2b(`<salt>:<unit>`). [calls, errors, scores]; scores by name: [how many, their "
+            f"sum in basis points of the range]. At most {wire.SUMS_PER_FLUSH_MAX} in a report.",
+            "additionalProperties": {"type": "array", "minItems": 2, "maxItems": 3},
+        },
+    },
+}
 _BATCH = {
     "type": "object",
     "required": ["v", "client", "seq", "environment", "generation"],
@@ -176,6 +193,7 @@ _BATCH = {
             "items": _LATE_SCORE,
             "maxItems": wire.LATE_SCORES_MAX,
         },
+        "units": {"type": "array", "items": _UNITS, "maxItems": wire.ROWS_MAX},
         "closing": {"type": "boolean", "description": "The client ends properly."},
     },
 }

@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Request
 
-from knowngood.server import rollouts
+from knowngood.server import plans, rollouts
 from knowngood.server.api import bodies
 from knowngood.server.api.acts import ask_of, named
 from knowngood.server.api.refusals import REFUSALS
@@ -106,4 +106,20 @@ async def gates(
     server = runtime_of(request)
     return await server.read(
         rollouts.gates, server.desk, environment, name, version, server.clock.now_ms()
+    )
+
+
+@router.get("/prompts/{name}/plan", summary="How long would a ladder take?", tags=["rollouts"])
+async def plan(
+    request: Request,
+    name: Annotated[str, Path(description="The prompt's name.")],
+    version: Annotated[
+        str | None, Query(description="The version to be promoted.", max_length=300)
+    ] = None,
+    environment: Annotated[str, Query(description="The environment.")] = "production",
+) -> Data:
+    """Each stage at today's traffic, what the A/B gate needs, and a ladder that can work."""
+    server = runtime_of(request)
+    return await server.read(
+        plans.planned, server.desk, environment, name, version, server.clock.now_ms()
     )
