@@ -10,6 +10,7 @@ import difflib
 import os
 import re
 import shlex
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,8 @@ from typer.testing import CliRunner
 
 from knowngood.cli import backend, breakglass
 from knowngood.cli.app import app
+from knowngood.core.model import Arm, Route
+from knowngood.core.routing import choose, unit_hash
 from knowngood.server.app import create_app
 from knowngood.server.settings import Settings
 
@@ -131,12 +134,39 @@ class World:
             self.wait("1")
         self.wait("2")  # until the last second is closed
 
+    def users(self, prompt: str, count: str, *quality: str):
+        """So many users call once, and a judge scores each: `support-bot 400 v2.0.0=0.7`.
+
+        Who gets which version the routes say, as everywhere; scores are 0.8 unless said otherwise,
+        give or take a tenth.
+        """
+        self.wait("1")
+        means = dict(each.split("=") for each in quality)
+        routed = self.api.get("/api/snapshot").json()["prompts"][prompt]
+        route = Route(tuple(Arm(*arm) for arm in routed["arms"]), routed["salt"])
+        shares: dict[str, dict[str, int]] = {arm.version: {} for arm in route.arms}
+        for number in range(int(count)):
+            unit = f"user-{number}"
+            version = choose(route, unit).version
+            share = round(100 * float(means.get(version, 0.8))) + 10 * (-1) ** number
+            shares[version][f"{unit_hash(route.salt, unit):016x}"] = share
+        rows, groups = [], []
+        for version, found in shares.items():
+            bins = {str(share): n for share, n in Counter(found.values()).items()}
+            row = _row(f"{prompt}:{version}", {"ok": len(found)})
+            rows.append({**row, "units": len(found), "scores": {"quality": bins}})
+            sums = {unit: [1, 0, {"quality": [1, 100 * share]}] for unit, share in found.items()}
+            group = {"prompt": prompt, "version": version, "sums": sums}
+            groups.append({**group, **routed.get("compared", {"generation": 0})})
+        self._report(0, rows, "production", units=groups)
+        self.wait("2")  # until the second is closed
+
     def file(self, name: str, *text: str):
         """Write a file; `|` is a line break."""
         lines = " ".join(text).split("|")
         Path(name).write_text("\n".join(lines) + "\n", encoding="utf-8")
 
-    def _report(self, number: int, rows: list[dict[str, object]], environment: str):
+    def _report(self, number: int, rows: list[dict[str, object]], environment: str, **more):
         self.seq += 1
         seen = self.api.get(f"/api/clients?environment={environment}").json()
         batch = {
@@ -147,6 +177,7 @@ class World:
             "generation": seen["generation"],
             "dropped": 0,
             "rows": rows,
+            **more,
         }
         assert self.api.post("/api/observations", json=batch).status_code == 200
 

@@ -103,7 +103,18 @@ LOOSE = {"first_hour": {"when": ["error_rate > 3%"]}}
             "looser for a new version",
         ),
         (defaults(soak={"for": "48h"}), "soak", "this version does not act on it yet"),
-        (defaults(ab={}), "ab", "this version does not act on it yet"),
+        (defaults(ab={}), "defaults.ab.min_time", "longer than canary.wait_at_most"),
+        (defaults(ab={}, canary={"stages": ["100%"]}), "defaults.ab", "nothing is ever compared"),
+        (
+            defaults(ab={"guardrails": {"tokens_per_call": "10%"}}),
+            "defaults.ab.guardrails.tokens_per_call",
+            "clients report no tokens_per_call by unit",
+        ),
+        (
+            defaults(ab={"primary": "cost_per_call", "mode": "superiority"}),
+            "defaults.ab.primary",
+            "the gate would never open",
+        ),
         ({"prompts": {"a": {"canary": {"hold": "5m"}}}}, "canary", "does not act on it yet"),
     ],
 )

@@ -43,7 +43,7 @@ def print_comparison(compared: dict[str, Any] | None) -> None:
     """What the A/B gate says of each metric; nothing while it is not asked."""
     if compared is None:
         return
-    say(f"A/B gate, at {compared['share']} since {compared['began']}")
+    say(f"A/B gate, at {compared['share']} since {when(compared['began_ms'])}")
     for line in compared["lines"]:
         say(f"  {line}")
 

@@ -35,6 +35,6 @@ def plan(
         return
     what = f"{prompt}:{wanted}" if wanted else prompt
     say(heading(f"{what} in {env}"))
-    say(f"{answer['serving']} serves {answer['today_words']}")
+    say(f"Today, with {answer['serving']}: {answer['today_words']}")
     for line in answer["lines"]:
         say(f"  {line}")
