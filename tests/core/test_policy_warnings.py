@@ -7,10 +7,6 @@ import pytest
 from knowngood.core.policy import own_warnings, parse, warnings
 from tests.core.policies import trigger
 
-GRADUAL = (
-    "method: gradual is accepted, and this version moves all traffic at once "
-    "(latency_medium, quality_medium)"
-)
 ASK = (
     "ask and observe open an incident and tell people; this version takes no answers (roll "
     "back with `knowngood rollback`), and for, then, limit and on_timeout do not act yet"
@@ -27,7 +23,7 @@ def defaults(**sections: Any) -> dict[str, Any]:
 
 def test_default_policy():
     """Of the default policy there is one kind of thing to tell: what this version does not do."""
-    assert warnings(parse({})) == [GRADUAL, ASK]
+    assert warnings(parse({})) == [ASK]
 
 
 ANA = {"Ana": {"roles": ["on-call", "product-owner"]}}
@@ -102,7 +98,6 @@ LOOSE = {"first_hour": {"when": ["error_rate > 3%"]}}
             "prompts.a.alerts.first_hour",
             "looser for a new version",
         ),
-        (defaults(soak={"for": "48h"}), "soak", "this version does not act on it yet"),
         (defaults(ab={}), "defaults.ab.min_time", "longer than canary.wait_at_most"),
         (defaults(ab={}, canary={"stages": ["100%"]}), "defaults.ab", "nothing is ever compared"),
         (
@@ -115,7 +110,6 @@ LOOSE = {"first_hour": {"when": ["error_rate > 3%"]}}
             "defaults.ab.primary",
             "the gate would never open",
         ),
-        ({"prompts": {"a": {"canary": {"hold": "5m"}}}}, "canary", "does not act on it yet"),
     ],
 )
 def test_warning(file, path, words):

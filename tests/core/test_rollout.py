@@ -485,6 +485,51 @@ def test_a_trigger_that_says_gradual_gives_way():
     assert story.state.rollout.actor == "system"
 
 
+def test_a_gradual_rollback_by_itself_goes_all_the_way():
+    """The trigger that began it goes on being breached: no second suspicion, no flap guard."""
+    rules = policy(
+        triggers={"error_critical": {"method": "gradual"}, "error_high": None},
+        gradual={"stages": ["50%", "0%"], "hold": "10s"},
+    )
+    story = Story(NEW, rules)
+    story.until("rollback.gradual", v2=BAD)
+    story.goes_on(15, v1=FINE, v2=BAD)
+    assert story.state.route.arms == whole("v1") and "rollback.completed" in kinds(story.done)
+    assert kinds(story.done).count("rollback.suspected") == 1
+    assert any("GRADUAL ROLLBACK v2 -> v1" in page.subject for page in pages(story.done))
+
+
+def test_the_flap_guard_does_not_slow_down_a_rollback_under_way():
+    """It turns critical on the way down: the same rollback, made faster."""
+    rules = policy(
+        triggers={
+            "error_critical": {"method": "gradual"},
+            "error_high": None,
+            "worse": {
+                "when": "error_rate > 30%",
+                "severity": "critical",
+                "action": "rollback",
+                "method": "instant",
+            },
+        },
+        gradual={"stages": ["50%", "0%"], "hold": "10m"},
+    )
+    story = Story(NEW, rules)
+    story.until("rollback.gradual", v2=BAD)
+    story.until("rollback.switched", v1=FINE, v2=calls(ok=20, errors=80))
+    assert story.state.route.arms == whole("v1")
+
+
+def test_a_person_who_resumes_knows_what_the_target_did():
+    """The target's failures before the word are no reason to pause again at once."""
+    story = giving_way()
+    story.until("rollout.paused", v1=BAD, v2=FINE)
+    story.does(rollouts.resume(story.state, "it was one bad minute", story.now_ms))
+    story.goes_on(60, v1=FINE, v2=FINE)
+    assert kinds(story.done).count("rollout.paused") == 1
+    assert shares(story)[-1] == 0
+
+
 # --- Clocks
 
 

@@ -43,10 +43,10 @@ def allow(name: str, because: str) -> Gate:
 
 def deny(name: str, because: str) -> Gate:
     """A gate that only a person opens."""
-    return Gate(name, Answer.DENY, because, (Wait("gate", detail=f"{name}: {because}"),))
+    return Gate(name, Answer.DENY, because, (Wait("gate", detail=because),))
 
 
 def not_yet(name: str, because: str, *waits: Wait) -> Gate:
     """A gate that opens by itself once what it waits on has come."""
-    waiting_on = waits or (Wait("not_yet", detail=f"{name}: {because}"),)
+    waiting_on = waits or (Wait("not_yet", detail=because),)
     return Gate(name, Answer.NOT_YET, because, waiting_on)

@@ -40,8 +40,18 @@ def check(ladder: Ladder, kind: RolloutKind) -> Ladder:
     if wrong := problem(ladder.stages_bp, kind):
         raise BadLadder(wrong, next_step=f"give stages such as {example}")
     if ladder.hold_ms > ladder.wait_ms:
-        raise BadLadder("a stage is held longer than it may wait", next_step="raise the wait")
+        hold, wait = (_span(ms) for ms in (ladder.hold_ms, ladder.wait_ms))
+        raise BadLadder(
+            f"a stage of at least {hold} is held longer than it may wait, {wait}",
+            next_step="give a shorter --hold, or a longer --wait-at-most",
+        )
     return ladder
+
+
+def _span(ms: int) -> str:
+    units = (("h", 3_600_000), ("min", 60_000), ("s", 1_000))
+    name, unit_ms = next((each for each in units if ms >= each[1]), units[-1])
+    return f"{ms / unit_ms:g} {name}"
 
 
 def below(ladder: Ladder, share_bp: int) -> Ladder:

@@ -5,9 +5,8 @@ from itertools import combinations
 
 from knowngood.core.experiment_metric import AMOUNTS
 from knowngood.core.explain import duration
-from knowngood.core.model import WHOLE_BP, Comparison, Method, Response, Severity
+from knowngood.core.model import WHOLE_BP, Comparison, Response, Severity
 from knowngood.core.policy_build import PolicyFile, is_glob, overlapping_pairs
-from knowngood.core.policy_default import DEFAULT_POLICY
 from knowngood.core.policy_parse import ROLES
 from knowngood.core.rules import AlertRule, Condition, PromptPolicy, Trigger
 
@@ -17,7 +16,6 @@ EVIDENCE_NONE_RISK = (
     " fault within 24 hours with a probability of 0.35 to 1.00"
 )
 VERIFY_DEADLINE_MAX_MS = 300_000  # a verified recovery takes five minutes at the latest
-KEPT_FOR_LATER = ("soak", "canary", "gradual")
 
 
 def warnings(policy_file: PolicyFile) -> list[str]:
@@ -133,9 +131,7 @@ def _of_prompts(file: PolicyFile) -> Iterator[str]:
     for key in prompts:
         entries = _entries(file, key)
         if file.resolve(entries) == file.resolve(entries[:-1]):
-            later = any(section in prompts[key] for section in KEPT_FOR_LATER)
-            if not later:
-                yield f"prompts.{key}: it changes nothing: what it says holds already"
+            yield f"prompts.{key}: it changes nothing: what it says holds already"
     for first, second in overlapping_pairs(prompts):
         if prompts[first] == prompts[second]:
             yield f"prompts.{second}: it says the same as prompts.{first}, which overlaps with it"
@@ -143,23 +139,11 @@ def _of_prompts(file: PolicyFile) -> Iterator[str]:
 
 def _of_this_version(file: PolicyFile) -> Iterator[str]:
     """What is accepted and kept, and has no effect yet."""
-    prompts = file.data["prompts"]
-    gradual = {t.name for t in _all_triggers(file) if t.method is Method.GRADUAL}
-    if gradual:
-        yield (
-            "method: gradual is accepted, and this version moves all traffic at once "
-            f"({', '.join(sorted(gradual))})"
-        )
     if any(t.action in (Response.ASK, Response.OBSERVE) for t in _all_triggers(file)):
         yield (
             "ask and observe open an incident and tell people; this version takes no answers (roll "
             "back with `knowngood rollback`), and for, then, limit and on_timeout do not act yet"
         )
-    for section in KEPT_FOR_LATER:
-        default = DEFAULT_POLICY["defaults"].get(section)
-        mine = file.data["defaults"].get(section)
-        if mine != default or any(section in e for e in prompts.values()):
-            yield f"{section}: it is checked and kept, and this version does not act on it yet"
 
 
 def _all_triggers(file: PolicyFile) -> Iterator[Trigger]:

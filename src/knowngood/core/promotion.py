@@ -7,8 +7,9 @@ from knowngood.core.evaluation import Evaluation, meets
 from knowngood.core.explain import answer_words, duration
 from knowngood.core.gate import Answer, Gate, allow, deny, not_yet
 from knowngood.core.ladder import busy_words
-from knowngood.core.model import Standing, State, Wait
+from knowngood.core.model import Confirming, Standing, State, Verifying, Wait
 from knowngood.core.policy_freeze import freeze_in_force
+from knowngood.core.rollout import RolloutKind
 from knowngood.core.rules import PromptPolicy, SoakRule
 
 ALWAYS, NEVER = "always", "never"
@@ -81,8 +82,10 @@ def _evaluated(
     state: State, policy: PromptPolicy, evaluations: Sequence[Evaluation], now_ms: int
 ) -> Gate:
     asked = [rule for rule in policy.evaluations if rule.of_promotion]
-    if not asked or state.environment == policy.soak.environment:
+    if not asked:
         return allow("evaluation", "the policy asks for none")
+    if state.environment == policy.soak.environment:
+        return allow("evaluation", f"{state.environment} is where versions soak")
     met = [meets(evaluations, rule.requirement, now_ms) for rule in asked]
     words = "; ".join(answer_words(each) for each in met if each.answer is not Answer.ALLOW)
     if any(each.answer is Answer.DENY for each in met):
@@ -100,8 +103,14 @@ def _quarantined(state: State, version: str) -> Gate:
 
 
 def _in_progress(state: State, version: str) -> Gate:
+    match state.phase:
+        case Verifying(from_version=old, to_version=new):
+            return deny("in_progress", f"the rollback {old} -> {new} is being verified")
+        case Confirming(version=suspect) if not any(n.startswith("held:") for n in state.told):
+            return deny("in_progress", f"a breach of {suspect} is being confirmed")
     rollout = state.rollout
-    if rollout is None or rollout.to_version == version:
+    climbs = rollout is not None and rollout.kind is RolloutKind.CANARY
+    if rollout is None or (climbs and rollout.to_version == version):
         return allow("in_progress", "no other rollout is under way")
     return deny("in_progress", f"{busy_words(rollout)}: one rollout at a time")
 

@@ -6,7 +6,6 @@ from knowngood.core.explain import decision_words, doing_words, duration, findin
 from knowngood.core.look import age_ms, alert_rules, breaches, overall
 from knowngood.core.measure import measure
 from knowngood.core.model import (
-    WHOLE_BP,
     Confirming,
     Finding,
     Incident,
@@ -243,12 +242,14 @@ def _quality(window: Window, policy: PromptPolicy) -> dict[str, Any]:
 
 def _baking(seen: Look, now_ms: int) -> str | None:
     """How far the bake of a candidate at 100 % has come."""
-    route = seen.state.route
-    if route is None or route.suspect.weight_bp != WHOLE_BP:
+    route, rollout = seen.state.route, seen.state.rollout
+    if route is None or (rollout is not None and not rollout.is_baking):
+        return None
+    if rollout is None and route.candidate is not None:
         return None
     if seen.state.standing(route.suspect.version) is not Standing.CANDIDATE:
         return None
-    gone = duration(now_ms - route.since_ms)
+    gone = duration(now_ms - (route.since_ms if rollout is None else rollout.stage_ms))
     return f"{gone} of {duration(seen.policy.bake.for_ms)}"
 
 

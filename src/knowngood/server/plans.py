@@ -130,8 +130,8 @@ def _today_words(seen: Today | None, call_count: int, width_ms: int) -> str:
             f"({CALLS_MIN} needed)"
         )
     digits = 0 if seen.calls_per_s >= 10 else 2
-    words = f"{seen.calls_per_s:,.{digits}f} calls a second, at most {round(seen.units_per_day):,} units"
-    words += f" a day, errors {percent(seen.error_rate)}"
+    words = f"{seen.calls_per_s:,.{digits}f} calls a second, "
+    words += f"at most {round(seen.units_per_day):,} units a day, errors {percent(seen.error_rate)}"
     for metric, spread in seen.spreads.items():
         words += f", {metric} {spread.mean:.2f} ± {spread.sd:.2f}"
     return f"{words} (the last {duration(width_ms)})"

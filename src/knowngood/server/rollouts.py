@@ -11,12 +11,12 @@ from knowngood.core.gate import Gate, closed
 from knowngood.core.ladder import share
 from knowngood.core.model import Action, Change, Record, State, Steady
 from knowngood.core.promotion import Soaked, promotion_gates, soaked_since
-from knowngood.core.rollout import Ladder, Rollout
+from knowngood.core.rollout import Ladder, Rollout, RolloutKind
 from knowngood.core.rules import PromptPolicy
 from knowngood.core.steps import operator, rollouts
 from knowngood.core.steps.case import Case
 from knowngood.core.steps.comparison import answer
-from knowngood.core.steps.stage import stage_gates
+from knowngood.core.steps.ladder import every_gate
 from knowngood.core.window import total
 from knowngood.engine.observe import partners
 from knowngood.server.act import (
@@ -245,9 +245,9 @@ def gates(desk: Desk, environment: str, prompt: str, version: str, now_ms: int) 
     rollout = state.rollout
     stage: tuple[Gate, ...] = ()
     compared = None
-    if rollout is not None and rollout.to_version == wanted and isinstance(state.phase, Steady):
+    if rollout is not None and rollout.to_version == wanted and _climbs(state):
         case = case_of(desk, state, now_ms)[0]
-        stage, compared = stage_gates(case, rollout), comparison_data(case, rollout)
+        stage, compared = every_gate(case, rollout), comparison_data(case, rollout)
     return {
         "environment": environment,
         "prompt": name,
@@ -308,11 +308,12 @@ def explained(case: Case) -> dict[str, Any] | None:
     rollout = case.state.rollout
     if rollout is None:
         return None
-    shown = isinstance(case.state.phase, Steady) and not rollout.is_baking
+    climbs = _climbs(case.state)
+    gates = every_gate(case, rollout) if climbs else ()
     return {
         **rollout_data(rollout),
-        "gates": [gate_data(gate) for gate in stage_gates(case, rollout)] if shown else [],
-        "comparison": comparison_data(case, rollout) if shown else None,
+        "gates": [gate_data(gate) for gate in gates],
+        "comparison": comparison_data(case, rollout) if climbs else None,
     }
 
 
@@ -328,6 +329,13 @@ def comparison_data(case: Case, rollout: Rollout) -> dict[str, Any] | None:
         "share": share(begun.share_bp),
         **when("began", begun.began_ms),
     }
+
+
+def _climbs(state: State) -> bool:
+    """Whether a canary is on its way up, so that the gates of its stage mean something."""
+    rollout = state.rollout
+    climbs = rollout is not None and rollout.kind is RolloutKind.CANARY and not rollout.is_baking
+    return climbs and isinstance(state.phase, Steady)
 
 
 def gate_data(gate: Gate) -> dict[str, Any]:

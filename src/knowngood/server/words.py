@@ -108,7 +108,7 @@ def action_words(action: Action) -> str:
             return "end the rollout"
         case SetRollout(rollout):
             assert rollout is not None
-            return f"rollout of {rollout.moving}: {stages_words(rollout)}"
+            return f"put {rollout.moving} at {stages_words(rollout)}"
         case Notify(audience=audience, subject=subject):
             return f"tell {audience}: {subject}"
         case Told(notice, forget):

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from knowngood.core.explain import duration
 from knowngood.core.model import Finding, Hold, Standing
+from knowngood.core.rollout import RolloutKind
 from knowngood.core.steps.attribution import Blame, attribute
 from knowngood.core.steps.case import Case
 
@@ -95,6 +96,9 @@ def _stale(case: Case) -> Brake | None:
 
 def _flap(case: Case) -> Brake | None:
     rule, now_ms = case.policy.flap, case.now_ms
+    rollout = case.state.rollout
+    if rollout is not None and rollout.kind is RolloutKind.GRADUAL:
+        return None  # it is the same rollback, made faster
     mine = [ms for ms in case.state.rollbacks_ms if ms > now_ms - HOUR_MS]
     fleet_ms = case.observed.fleet.rollbacks_ms if case.observed.fleet else ()
     fleet = [ms for ms in fleet_ms if ms > now_ms - HOUR_MS]

@@ -69,7 +69,7 @@ def _pause(case: Case, rollout: Rollout, words: str) -> tuple[Action, ...]:
     ill = breaches(case.findings, rollout.to_version)
     return (
         SetRollout(replace(rollout, pause=Pause(case.now_ms, because, "system"))),
-        Record("rollout.paused", because, evidence(case, ill)),
+        Record("rollout.paused", because, {"version": rollout.moving, **evidence(case, ill)}),
         *page(
             case,
             key,

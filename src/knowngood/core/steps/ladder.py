@@ -35,7 +35,7 @@ def climb(case: Case) -> Step:
     told = readiness(case, rollout.stage, not closed(gates))
     if told:
         return Step(told)
-    gates = (*gates, *_release(case, rollout))
+    gates = every_gate(case, rollout)
     shut = closed(gates)
     if not shut:
         onward, why = ladder.onward(rollout, case.now_ms), "every gate is open"
@@ -51,6 +51,11 @@ def climb(case: Case) -> Step:
     because = "; ".join(gate.because for gate in shut)
     words = f"{rollout.to_version} waits at {ladder.share(rollout.share_bp)} for {because}"
     return Step((Told(ASKED), *_ask(case, rollout, words)), (asked, *waits))
+
+
+def every_gate(case: Case, rollout: Rollout) -> tuple[Gate, ...]:
+    """The gates of the stage in force, and of what it was released with."""
+    return (*stage_gates(case, rollout), *_release(case, rollout))
 
 
 def _release(case: Case, rollout: Rollout) -> tuple[Gate, ...]:

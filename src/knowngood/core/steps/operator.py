@@ -179,13 +179,14 @@ def _manual_switch(case: Case, request: RollbackRequest, target: str) -> tuple[A
         },
     )
     switch = _moves(case, request, target, incident)
+    gradually = ", gradually" if request.gradual else ""
     name = incident.id if incident else f"{case.state.environment}/{case.state.prompt}"
     told = page(
         case,
         f"{name}:rollback:{case.generation}:manual",
         "incidents",
         Severity.HIGH,
-        f"{title(case)}: rolled back by hand {case.suspect} -> {target}",
+        f"{title(case)}: rolled back by hand{gradually} {case.suspect} -> {target}",
         request.because,
     )
     return (record, *actions, *_released(case.state, target), *switch, *told)
@@ -316,6 +317,8 @@ def _check_free(state: State, override: tuple[str, ...]) -> None:
 def _busy(state: State, rollout: Rollout) -> InProgress:
     prompt, env = state.prompt, env_option(state)
     end = f"knowngood abort {prompt}{env} --because ... ends it"
+    if rollout.is_baking and not rollout.holdback_bp:
+        end = f"knowngood rollback {prompt}{env} --because ... takes it off"
     if rollout.kind is RolloutKind.GRADUAL:
         end = f"knowngood rollback {prompt}{env} --because ... makes it instant"
     return InProgress(

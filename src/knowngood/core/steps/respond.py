@@ -6,6 +6,7 @@ from knowngood.core.model import (
     Enter,
     Finding,
     Incident,
+    Method,
     Notify,
     Outcome,
     Record,
@@ -17,6 +18,7 @@ from knowngood.core.model import (
     Verdict,
     Wait,
 )
+from knowngood.core.rollout import RolloutKind
 from knowngood.core.steps.brakes import told_brake
 from knowngood.core.steps.case import (
     IDLE,
@@ -38,7 +40,8 @@ def respond(case: Case) -> Step:
     if case.state.incident and case.state.incident.outcome is Outcome.NOT_RECOVERED:
         return Step(dry_run, (Wait("operator", detail="the rollback did not recover"),))
     live = tuple(f for f in case.findings if not is_dry_run(case, f))
-    if severe := breaches(live, case.suspect, Response.ROLLBACK):
+    severe = breaches(live, case.suspect, Response.ROLLBACK)
+    if severe and not is_giving_way(case, severe):
         # A version that flickers around its limit behind the same brake is no news each time.
         if held := told_brake(case):
             return Step(dry_run, (Wait("brake", detail=held.words),))
@@ -51,6 +54,15 @@ def respond(case: Case) -> Step:
         asked = _tell(case, failing, Response.ASK)
         return Step((*dry_run, *asked), (_decision_of(case, failing[0]),))
     return Step(dry_run)
+
+
+def is_giving_way(case: Case, severe: tuple[Finding, ...]) -> bool:
+    """Whether the version is being rolled back already, as gently as what it breaches asks for."""
+    rollout = case.state.rollout
+    if rollout is None or rollout.kind is not RolloutKind.GRADUAL:
+        return False
+    methods = {trigger.name: trigger.method for trigger in case.policy.triggers}
+    return all(methods.get(finding.trigger) is Method.GRADUAL for finding in severe)
 
 
 def _failing_control(case: Case, live: tuple[Finding, ...]) -> tuple[Finding, ...]:

@@ -13,6 +13,7 @@ from knowngood.core.model import (
     Action,
     MoveRoute,
     Record,
+    Renew,
     SetRollout,
     State,
     whole,
@@ -114,7 +115,10 @@ def resume(state: State, because: str, now_ms: int) -> tuple[Action, ...]:
     if rollout.pause is None:
         return ()
     going = replace(rollout, pause=None, stage_ms=now_ms)
-    return (SetRollout(going), Record("rollout.resumed", because, _detail(rollout)))
+    # What the target did before is known to whoever says that it goes on all the same.
+    gradual = rollout.kind is RolloutKind.GRADUAL
+    anew = (Renew(rollout.to_version),) if gradual else ()
+    return (SetRollout(going), *anew, Record("rollout.resumed", because, _detail(rollout)))
 
 
 def replan(state: State, steps: Ladder, because: str, now_ms: int) -> tuple[Action, ...]:

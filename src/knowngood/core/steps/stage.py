@@ -1,6 +1,13 @@
 """The gates of a stage: what has to hold before a canary gets more of the traffic."""
 
-from knowngood.core.explain import duration, few, finding_words, percent, wait_words
+from knowngood.core.explain import (
+    duration,
+    few,
+    finding_words,
+    metric_words,
+    percent,
+    wait_words,
+)
 from knowngood.core.gate import Gate, allow, deny, not_yet
 from knowngood.core.look import is_blind, is_out_of_reach
 from knowngood.core.model import Finding, Response, Verdict, Wait
@@ -112,10 +119,17 @@ def _metrics(case: Case, rollout: Rollout) -> Gate:
     """Whatever else is judged has enough data, and is not past its limit unproven."""
     unsure = [f for f in case.findings if f.version == rollout.moving and _is_open(f)]
     if not unsure:
-        return allow("metrics", "enough data on every other metric")
+        blank = [f for f in case.findings if f.version == rollout.moving and _is_blank(f)]
+        names = ", ".join(dict.fromkeys(metric_words(f.metric) for f in blank))
+        more = f"; not judged: {names}, nobody reports it or it has no baseline" if names else ""
+        return allow("metrics", f"enough data on whatever else is judged{more}")
     wait = next(w for w in unsure[0].waiting_on if w.kind not in SEEN_ENOUGH)
-    names = ", ".join(dict.fromkeys(f.metric for f in unsure))
+    names = ", ".join(dict.fromkeys(metric_words(f.metric) for f in unsure))
     return not_yet("metrics", f"not enough data on {names}: {wait_words(wait)}", wait)
+
+
+def _is_blank(finding: Finding) -> bool:
+    return finding.response is not Response.ALERT and is_out_of_reach(finding)
 
 
 def _is_open(finding: Finding) -> bool:

@@ -38,8 +38,9 @@ def automatic_switch(case: Case, found: tuple[Finding, ...], target: str) -> Ste
     incident = incident_for(case, found, Severity.CRITICAL, Response.ROLLBACK)
     because = sentence(found)
     frozen = {"incident": incident.id, **evidence(case, found)}
+    gradual = _is_gradual(case, found)
     moves = switch_actions(case, target, because, incident, quarantine=True, automatic=True)
-    if _is_gradual(case, found):
+    if gradual:
         moves = gradual_actions(
             case, target, case.policy.gradual, because, incident, quarantine=True, actor=SYSTEM
         )
@@ -49,7 +50,7 @@ def automatic_switch(case: Case, found: tuple[Finding, ...], target: str) -> Ste
         SetIncident(incident),
         *moves,
         CountRollback(),
-        *_tell(case, incident, target, because),
+        *_tell(case, incident, target, because, gradual=gradual),
     )
     return Step(actions, fleet_actions=(CountRollback(),))
 
@@ -169,12 +170,15 @@ def salt_for(state: State, candidate: str) -> str:
     return new_salt(state.environment, state.prompt, candidate, generation)
 
 
-def _tell(case: Case, incident: Incident, target: str, because: str) -> tuple[Notify, ...]:
-    subject = f"{title(case)}: ROLLBACK {case.suspect} -> {target}"
-    body = (
-        f"{because}. {case.suspect} is quarantined, {target} serves everybody from now on; "
-        f"verification runs. Incident {incident.id}."
-    )
+def _tell(
+    case: Case, incident: Incident, target: str, because: str, *, gradual: bool
+) -> tuple[Notify, ...]:
+    word = "GRADUAL ROLLBACK" if gradual else "ROLLBACK"
+    subject = f"{title(case)}: {word} {case.suspect} -> {target}"
+    then = f"{target} serves everybody from now on; verification runs"
+    if gradual:
+        then = f"it gives way to {target} stage by stage, and is verified then"
+    body = f"{because}. {case.suspect} is quarantined, {then}. Incident {incident.id}."
     return tuple(
         note
         for audience in ("incidents", "on-call")
