@@ -1,4 +1,4 @@
-"""The demo, played for real: a server, four processes, a bad version, a verified recovery."""
+"""The demo's stories, played for real: a server, its processes, a bad version, a verified end."""
 
 import json
 import os
@@ -15,7 +15,9 @@ import pytest
 from knowngood.cli import demo_processes
 from knowngood.cli.backend import Remote
 from knowngood.cli.demo_processes import Served, _last_line
-from knowngood.cli.demo_worker import failure_share, requests
+from knowngood.cli.demo_scenes import BAD, GOOD, SCENES
+from knowngood.cli.demo_stories import STORIES
+from knowngood.cli.demo_worker import requests
 
 DEMO = [sys.executable, "-m", "knowngood.cli", "demo"]
 DEADLINE_S = 150
@@ -90,6 +92,65 @@ def test_demo_once_json(tmp_path):
 
 
 @pytest.mark.slow
+def test_the_canary_is_stopped_at_its_second_stage(tmp_path):
+    """Fine at 1 %, failing at 5 %, and there it ends: the processes count whom it ever met."""
+    process = start("--scenario", "canary", "--once", "--json", folder=tmp_path)
+    out, err = process.communicate(timeout=DEADLINE_S)
+    assert process.returncode == 0, err
+    story = json.loads(out)
+    assert (story["scenario"], story["outcome"], story["stopped_at"]) == ("canary", "stopped", "5%")
+    assert (story["from_version"], story["to_version"]) == ("v2.0.0", "v1.9.0")
+    first, second = story["share_of_calls"]
+    assert 0 < first < 0.02 < second < 0.08
+    assert 0.01 < story["share_of_users_of_bad"] <= 0.07
+    assert story["users_of_bad"] < story["users"] <= 5_000
+    assert 0 < story["failed_of_bad"] <= story["failed"] < 0.02 * story["calls"]
+    assert story["failed_of_bad"] < story["calls_of_bad"] < 0.1 * story["calls"]
+    assert story["first_stage_s"] >= 6 and story["error_rate"] > 0.05
+    told = err.splitlines()
+    assert [line for line in told if "1% proven below 5.0%: errors" in line]
+    assert [line for line in told if "ROLLBACK v2.0.0 -> v1.9.0" in line and "at 5%" in line]
+    assert [line for line in told if "was ever seen by" in line and "of the users" in line]
+    assert children(tmp_path) == [] and list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_the_gradual_rollback_moves_nobody_back(tmp_path):
+    """Slower, not failing: down in three stages with the target watched, then verified at 0 %."""
+    process = start("--scenario", "gradual", "--once", "--json", folder=tmp_path)
+    out, err = process.communicate(timeout=DEADLINE_S)
+    assert process.returncode == 0, err
+    story = json.loads(out)
+    assert (story["scenario"], story["outcome"]) == ("gradual", "recovered")
+    assert (story["from_version"], story["to_version"]) == ("v2.0.0", "v1.9.0")
+    assert [stage["left"] for stage in story["stages"]] == ["75%", "50%", "25%"]
+    measured = [stage["measured"] for stage in story["stages"]]
+    assert measured == pytest.approx([0.75, 0.5, 0.25], abs=0.07)
+    for stage in story["stages"]:
+        assert stage["until_s"] - stage["from_s"] >= 3.9
+        assert stage["target"] in ("clear", "unsure")
+    assert story["took_s"] == story["stages"][-1]["until_s"] < 30
+    assert story["users_moved_back"] == 0 < story["users"]
+    assert story["failed"] < 0.01 * story["calls"]
+    told = err.splitlines()
+    assert [line for line in told if "observing v2.0.0: p99 latency up" in line]
+    assert len([line for line in told if "target v1.9.0 watched: errors" in line]) == 3
+    assert [line for line in told if "verified: errors" in line and "closed after" in line]
+    assert children(tmp_path) == [] and list(tmp_path.iterdir()) == []
+
+
+def test_an_unknown_scenario_is_refused():
+    """With the names of those that there are."""
+    result = subprocess.run(
+        [*DEMO, "--scenario", "canari"], capture_output=True, text=True, timeout=60
+    )
+    assert result.returncode == 2 and result.stdout == ""
+    assert "there is no scenario 'canari'" in result.stderr
+    assert "rollback, canary, gradual" in result.stderr
+    assert list(SCENES) == list(STORIES)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_demo_that_is_ended_leaves_nothing_behind(tmp_path, number):
     """SIGTERM and Ctrl-C end the server and the workers too, in the middle of the story."""
@@ -131,11 +192,12 @@ def test_a_taken_port_is_refused(tmp_path):
 
 def test_the_same_seed_draws_the_same_calls():
     """What chance decides depends on the seed and the worker, and on nothing else."""
-    first, again, other = requests(7, 0), requests(7, 0), requests(7, 1)
+    first, again, other = requests(7, 0, 22.0), requests(7, 0, 22.0), requests(7, 1, 22.0)
     drawn = [next(first) for _ in range(50)]
     assert drawn == [next(again) for _ in range(50)]
     assert drawn != [next(other) for _ in range(50)]
-    assert failure_share("v2.0.0") > 0.05 > failure_share("v1.9.0")
+    scene = SCENES["rollback"]
+    assert scene.failure_share_of(BAD) > 0.05 > scene.failure_share_of(GOOD)
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""`knowngood demo`: watch a bad prompt roll back, with a real server and real processes."""
+"""`knowngood demo`: watch a bad prompt be stopped, with a real server and real processes."""
 
 import shutil
 import signal
@@ -15,6 +15,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from knowngood.cli.demo_scenes import PROMPT, SCENES
 from knowngood.cli.errors import EXIT_REFUSED, Usage
 from knowngood.cli.options import Json
 from knowngood.cli.output import UNBROKEN, print_json
@@ -23,14 +24,19 @@ from knowngood.core.errors import KnowngoodError
 if TYPE_CHECKING:
     from knowngood.cli.demo_processes import Children
 
-SCENARIOS = ("rollback",)
 WORKERS_MAX = 32  # each is a process with its own interpreter
 WATCH_S = 1.0
 
 
 def demo(
     scenario: Annotated[
-        str, typer.Option("--scenario", metavar="NAME", help="The story to play.")
+        str,
+        typer.Option(
+            "--scenario",
+            metavar="NAME",
+            help="The story to play: `rollback` (everybody got it), `canary` (stopped at 5 %) or "
+            "`gradual` (taken back in stages).",
+        ),
     ] = "rollback",
     once: Annotated[
         bool, typer.Option("--once", help="End after the story instead of running until Ctrl-C.")
@@ -51,14 +57,14 @@ def demo(
     ] = False,
 ) -> None:
     """Watch a bad prompt roll back: a real server, real processes."""
-    if scenario not in SCENARIOS:
-        raise Usage(f"there is no scenario {scenario!r}", known=SCENARIOS)
+    if scenario not in SCENES:
+        raise Usage(f"there is no scenario {scenario!r}", known=tuple(SCENES))
     if as_json and not once:
         raise Usage("--json prints one object at the end", next_step="add --once")
     # What is told on the way is no part of the one JSON object.
     narrator = Narrator(sys.stderr if as_json else sys.stdout)
     with _folder(keep_db, narrator) as folder, _ends_on_terminate():
-        ended_well = _play(folder, narrator, seed, workers, port, once, as_json)
+        ended_well = _play(folder, narrator, scenario, seed, workers, port, once, as_json)
     if not ended_well:
         raise typer.Exit(EXIT_REFUSED)
 
@@ -87,6 +93,7 @@ class Narrator:
 def _play(
     folder: Path,
     narrator: Narrator,
+    scenario: str,
     seed: int,
     workers: int,
     port: int | None,
@@ -95,12 +102,13 @@ def _play(
 ) -> bool:
     from knowngood.cli.backend import Remote
     from knowngood.cli.demo_processes import ChildEnded, start_somewhere
-    from knowngood.cli.demo_story import Story, WentWrong
+    from knowngood.cli.demo_stories import STORIES
+    from knowngood.cli.demo_story import WentWrong
 
-    with start_somewhere(folder, port) as children:
+    with start_somewhere(folder, port, SCENES[scenario].policy) as children:
         narrator.say(f"{children.url}   seed {seed}")
         api = Remote(children.url, "", "demo")
-        story = Story(api, children, narrator.tell, workers, seed)
+        story = STORIES[scenario](api, children, narrator.tell, workers, seed)
         try:
             result, ended_well = story.play(), True
         except (WentWrong, KnowngoodError) as error:
@@ -121,8 +129,6 @@ def _play(
 
 
 def _until_interrupted(children: "Children", narrator: Narrator) -> None:
-    from knowngood.cli.demo_worker import PROMPT
-
     url = "" if children.port == 8000 else f" --url {children.url}"
     narrator.say(f"\nThe server and its callers go on at {children.url} until Ctrl-C. Try:")
     for command in (f"explain {PROMPT}", "status", f"audit {PROMPT}"):

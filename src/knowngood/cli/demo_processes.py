@@ -44,6 +44,7 @@ class Children:
     port: int
     processes: list[tuple[str, "subprocess.Popen[bytes]"]] = field(default_factory=list)
     diaries: list[Path] = field(default_factory=list)
+    calls: list[Path] = field(default_factory=list)
 
     @property
     def url(self) -> str:
@@ -66,24 +67,32 @@ class Children:
     ) -> None:
         self.end()
 
-    def start_server(self) -> None:
+    def start_server(self, policy: str | None = None) -> None:
         """Start the real server on SQLite and wait until it listens. Raises ChildEnded.
 
         Its own log says so: on its port somebody else might answer.
         """
         place = ["--host", HOST, "--port", str(self.port), "--db", str(self.database)]
+        if policy is not None:
+            file = self.folder / "policy.yaml"
+            file.write_text(policy, encoding="utf-8")
+            place += ["--policy", str(file)]
         self._start("server", "knowngood.cli.demo_server", "serve", *place)
         while LISTENS not in (self.folder / "server.log").read_text(encoding="utf-8"):
             self.check()
             time.sleep(POLL_S)
 
-    def start_workers(self, count: int, seed: int) -> None:
-        """Start worker processes that call the server through the SDK."""
+    def start_workers(self, count: int, seed: int, scene: str = "rollback") -> None:
+        """Start worker processes that call the server through the SDK, as the scene says."""
         for index in range(count):
             diary = self.folder / f"worker-{index}.jsonl"
+            calls = self.folder / f"worker-{index}-calls.txt"
             self.diaries.append(diary)
-            who = ["--index", str(index), "--seed", str(seed), "--diary", str(diary)]
-            self._start(f"worker {index}", "knowngood.cli.demo_worker", "--url", self.url, *who)
+            self.calls.append(calls)
+            who = ["--scene", scene, "--index", str(index), "--seed", str(seed)]
+            files = ["--diary", str(diary), "--calls", str(calls)]
+            module = "knowngood.cli.demo_worker"
+            self._start(f"worker {index}", module, "--url", self.url, *who, *files)
 
     def served(self) -> list[Served | None]:
         """What each worker process says that it serves now; None before its first request."""
@@ -160,7 +169,7 @@ def _last_line(diary: Path) -> Served | None:
     )  # after the last line break stands what is not written yet
 
 
-def start_somewhere(folder: Path, wanted: int | None) -> Children:
+def start_somewhere(folder: Path, wanted: int | None, policy: str | None = None) -> Children:
     """A started server on the wanted port; without a wish on 8000 or, if it is taken, a free one.
 
     Raises BadRequest when somebody has the wanted port, and ChildEnded.
@@ -170,12 +179,12 @@ def start_somewhere(folder: Path, wanted: int | None) -> Children:
     children = Children(folder, wanted or _bound(USUAL_PORT) or _bound(0) or USUAL_PORT)
     try:
         try:
-            children.start_server()
+            children.start_server(policy)
         except ChildEnded:
             if wanted is not None:
                 raise
             children.port = _bound(0) or USUAL_PORT  # two demos found the same port free
-            children.start_server()
+            children.start_server(policy)
     except BaseException:
         children.end()
         raise

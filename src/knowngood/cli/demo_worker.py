@@ -1,8 +1,9 @@
 """One process of the demo: an application that calls an LLM through the real SDK.
 
-`python -m knowngood.cli.demo_worker`; only the model is pretended. Each time the version changes
-that this process serves, it says so in a file of its own, so that the demo need not take the
-server's word for it. It ends with its parent, whose end closes its standard input.
+`python -m knowngood.cli.demo_worker`; only the model is pretended. Each time the route changes that
+this process serves, it says so in a file of its own, so that the demo need not take the server's
+word for it; in some scenes it writes down every call as well. It ends with its parent, whose end
+closes its standard input.
 """
 
 import argparse
@@ -15,21 +16,17 @@ import random
 import threading
 import time
 from collections.abc import Coroutine, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from knowngood import Client, Prompt
+from knowngood.cli.demo_calls import CALLS_MAX, Call, write_calls
+from knowngood.cli.demo_scenes import PROMPT, SCENES, USERS, Scene
 from knowngood.cli.demo_server import wait_for_parent
 
-PROMPT = "support-bot"
-GOOD = "v1.9.0"
-BAD = "v2.0.0"
-CALLS_PER_S = 22.0
-FAILURE_SHARES = {BAD: 0.12}
-HEALTHY_FAILURE_SHARE = 0.003
 LATENCY_MEDIAN_S = 0.42
 LATENCY_SIGMA = 0.45  # of the logarithm: a p99 of 1.2 s
-USERS = 5_000
+WRITE_EVERY_S = 0.5
 
 
 class ProviderError(Exception):
@@ -47,12 +44,37 @@ class Request:
     fails_as: str
 
 
-def requests(seed: int, index: int) -> Iterator[Request]:
+@dataclass(slots=True)
+class Desk:
+    """What is under way in this process, and the ended calls that are not written down yet."""
+
+    scene: Scene
+    calls_file: Path
+    busy: dict[str, int] = field(default_factory=dict)  # calls under way by version
+    ended: list[Call] = field(default_factory=list)
+    kept_count: int = 0
+
+    def keep(self, call: Call) -> None:
+        """Remember an ended call, if this scene's calls are written down."""
+        if self.scene.keeps_calls and self.kept_count < CALLS_MAX:
+            self.kept_count += 1
+            self.ended.append(call)
+
+    async def write(self) -> None:
+        """Write down for ever what has ended."""
+        while True:
+            await asyncio.sleep(WRITE_EVERY_S)
+            if self.ended:
+                ended, self.ended = self.ended, []
+                write_calls(self.calls_file, ended)
+
+
+def requests(seed: int, index: int, calls_per_s: float) -> Iterator[Request]:
     """The requests that this process gets; the same seed gives the same ones."""
     dice = random.Random(f"{seed}:{index}")  # noqa: S311 # a seeded story, not a secret
     while True:
         yield Request(
-            gap_s=dice.expovariate(CALLS_PER_S),
+            gap_s=dice.expovariate(calls_per_s),
             user=f"user-{dice.randrange(USERS)}",
             latency_s=dice.lognormvariate(math.log(LATENCY_MEDIAN_S), LATENCY_SIGMA),
             luck=dice.random(),
@@ -60,44 +82,54 @@ def requests(seed: int, index: int) -> Iterator[Request]:
         )
 
 
-def failure_share(version: str) -> float:
-    """How many of a version's calls fail."""
-    return FAILURE_SHARES.get(version, HEALTHY_FAILURE_SHARE)
-
-
-async def answer(prompt: Prompt, request: Request) -> None:
+async def answer(prompt: Prompt, request: Request, desk: Desk) -> None:
     """Serve one request as an application would: render, call the model, record how it went."""
+    began_ms = time.time_ns() // 1_000_000
     prompt.render(question="Where is my order?")
+    failed = False
     with contextlib.suppress(ProviderError):
         async with prompt.call() as call:
-            await asyncio.sleep(request.latency_s)
-            call.tokens(input=310, output=95)
-            if request.luck < failure_share(prompt.version):
+            failed = await pretend(prompt.version, request, desk)
+            if not failed or request.fails_as == "prompt":
+                call.tokens(input=310, output=95)
+            if failed:
                 if request.fails_as == "provider":
                     raise ProviderError
                 call.fail("prompt")  # an answer that is no JSON
+    desk.keep(Call(began_ms, request.user, prompt.generation, prompt.version, failed))
 
 
-async def serve(client: Client, seed: int, index: int, diary: Path) -> None:
-    """Take requests for ever, and write down each change of the version that is served."""
-    running: set[asyncio.Task[None]] = set()
-    served: tuple[str, int] | None = None
+async def pretend(version: str, request: Request, desk: Desk) -> bool:
+    """The model's answer, after its time; whether it failed. A refusal comes at once."""
+    busy = desk.busy.get(version, 0)
+    if desk.scene.refuses(version, busy):
+        return True
+    desk.busy[version] = busy + 1
+    await asyncio.sleep(desk.scene.latency_s(version, request.latency_s))
+    desk.busy[version] -= 1
+    return request.luck < desk.scene.failure_share_of(version)
+
+
+async def serve(client: Client, seed: int, index: int, diary: Path, desk: Desk) -> None:
+    """Take requests for ever, and write down each change of the route that is served."""
+    running: set[asyncio.Task[None]] = {asyncio.create_task(desk.write())}
+    served = -1
     due_s = time.monotonic()
-    for request in requests(seed, index):
+    for request in requests(seed, index, desk.scene.calls_per_s):
         due_s += request.gap_s  # users do not wait for a busy machine
         await asyncio.sleep(due_s - time.monotonic())
         prompt = client.get(PROMPT, unit=request.user)
-        if (prompt.version, prompt.generation) != served:
-            served = (prompt.version, prompt.generation)
-            write(diary, *served)
+        if prompt.generation != served:
+            served = prompt.generation
+            write(diary, prompt.version, served)
         if prompt:
-            task = asyncio.create_task(answer(prompt, request))
+            task = asyncio.create_task(answer(prompt, request, desk))
             running.add(task)
             task.add_done_callback(running.discard)
 
 
 def write(diary: Path, version: str, generation: int) -> None:
-    """Add a line to the diary: from now on this process serves `version`."""
+    """Add a line to the diary: from now on this process serves this route, first `version`."""
     line = {"version": version, "generation": generation, "at_ms": time.time_ns() // 1_000_000}
     with diary.open("a", encoding="utf-8") as file:
         file.write(json.dumps(line) + "\n")
@@ -115,13 +147,16 @@ def main() -> None:
     """Run one process until the parent is gone."""
     parser = argparse.ArgumentParser(prog="knowngood.cli.demo_worker")
     parser.add_argument("--url", required=True)
+    parser.add_argument("--scene", choices=SCENES, required=True)
     parser.add_argument("--index", type=int, required=True)
     parser.add_argument("--seed", type=int, required=True)
     parser.add_argument("--diary", type=Path, required=True)
+    parser.add_argument("--calls", type=Path, required=True)
     options = parser.parse_args()
     client = Client(options.url, snapshot_file=False)
     client.wait_ready(timeout_s=10)
-    work = serve(client, options.seed, options.index, options.diary)
+    desk = Desk(SCENES[options.scene], options.calls)
+    work = serve(client, options.seed, options.index, options.diary, desk)
     threading.Thread(target=run_or_die, args=(work,), daemon=True).start()
     wait_for_parent()
     client.close(timeout_s=0.5)
