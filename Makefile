@@ -20,7 +20,7 @@ export UV_SYSTEM_CERTS ?= $(if $(wildcard /etc/ssl/certs/ca-certificates.crt),tr
 COMPILE := $(UV) pip compile pyproject.toml --all-extras --universal --generate-hashes \
 	--no-emit-index-url --no-header --quiet
 
-.PHONY: help setup demo test check quick sim sim-one bench bench-detect docs lock clean
+.PHONY: help setup demo test check quick sim sim-one bench bench-detect bench-canary docs lock clean
 
 help: ## List these targets
 	@grep -hE '^[a-z-]+:.*## ' Makefile | awk -F ':.*## ' '{ printf "  make %-12s %s\n", $$1, $$2 }'
@@ -58,6 +58,9 @@ bench: $(READY) ## Measure against the peers
 
 bench-detect: $(READY) ## Measure false alarms and delays: DAYS=2000
 	$(BIN)/python -m bench.detect --days $(DAYS)
+
+bench-canary: $(READY) ## Measure what a canary saves on real traffic
+	$(BIN)/python -m bench.canary
 
 docs: $(READY) ## Write the generated pages of the documentation
 	$(BIN)/python docs/generate.py

@@ -1,6 +1,7 @@
 """What the demo counts of its processes' calls, and when a story has gone wrong."""
 
 from collections import deque
+from typing import Any
 
 import pytest
 
@@ -98,7 +99,8 @@ class Log:
 )
 def test_a_story_that_goes_otherwise_has_gone_wrong(tmp_path, line, outcome):
     """The outcome says how, and the demo then exits 1."""
-    story = Canary(Log(line), Children(tmp_path, 1), lambda *_: None, 4, 7)  # type: ignore[arg-type]
+    log: Any = Log(line)
+    story = Canary(log, Children(tmp_path, 1), lambda *_: None, 4, 7)
     with pytest.raises(WentWrong) as wrong:
         story._climbs({"at_ms": 0})
     assert wrong.value.outcome == outcome

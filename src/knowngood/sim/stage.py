@@ -19,8 +19,10 @@ from knowngood.core.model import (
     whole,
 )
 from knowngood.core.policy import PolicyFile
+from knowngood.core.rollout import Ladder
 from knowngood.core.rules import PromptPolicy
 from knowngood.core.steps import operator
+from knowngood.core.steps.rollouts import Promotion, begin
 from knowngood.core.window import Window
 from knowngood.engine.ingest import Ingest
 from knowngood.engine.loop import Engine
@@ -94,14 +96,23 @@ class Stage:
         """Serve these arms from that moment on; versions that are new are pushed first."""
         self.now_ms = max(self.now_ms, at_ms)
         for arm in arms:
-            content = Content(text=f"{self.prompt} {arm.version}")
-            made = Version(
-                self.prompt, arm.version, content, digest(content), self.actor, self.now_ms
-            )
-            self.store.registry.put(made)
+            self._push(arm.version)
         state = self.state()
         outgoing = self._healthy_day(state)
         self.apply(state, operator.move(state, arms, because, OVERRIDE, outgoing))
+        self.engine.reconciler.wake((self.environment, self.prompt), self.now_ms)
+
+    def promote(self, version: str, ladder: Ladder, because: str, at_ms: int) -> None:
+        """Begin to serve a version up this ladder, with the policy's holdback at its end.
+
+        It is pushed first if it is new. Raises BadLadder.
+        """
+        self.now_ms = max(self.now_ms, at_ms)
+        self._push(version)
+        state = self.state()
+        holdback_bp = self.policy.bake.holdback_bp
+        asked = Promotion(version, ladder, holdback_bp, because, self.actor, OVERRIDE)
+        self.apply(state, begin(state, asked, self._healthy_day(state), self.now_ms))
         self.engine.reconciler.wake((self.environment, self.prompt), self.now_ms)
 
     def apply(self, state: State, actions: tuple[Action, ...]) -> None:
@@ -112,6 +123,11 @@ class Stage:
                 self.environment, self.prompt, state.revision, actions, self.actor, revision
             )
             self.store.states.apply([change], self.now_ms)
+
+    def _push(self, version: str) -> None:
+        content = Content(text=f"{self.prompt} {version}")
+        made = Version(self.prompt, version, content, digest(content), self.actor, self.now_ms)
+        self.store.registry.put(made)
 
     def _healthy_day(self, state: State) -> Window | None:
         """The last day of the known-good version that leaves; the same rules as a promotion's."""
