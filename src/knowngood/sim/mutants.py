@@ -329,14 +329,14 @@ def pages_not_deduped() -> list[Patch]:
         def __contains__(self, key: object) -> bool:
             return False
 
-    real = world.memory._Data
+    real: Any = vars(world.memory)["Data"]
 
     def data() -> Any:
         made = real()
         made.queued = Forgetful()
         return made
 
-    return [(world.memory, "_Data", data)]
+    return [(world.memory, "Data", data)]
 
 
 def rejected_is_sent() -> list[Patch]:

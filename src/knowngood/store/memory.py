@@ -1,10 +1,8 @@
 """The reference store: what the ports mean, in dictionaries under one lock."""
 
-from bisect import bisect_left, insort
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from threading import RLock
+from dataclasses import replace
 from typing import Any
 
 from knowngood.core.codec import plain
@@ -12,13 +10,9 @@ from knowngood.core.commit import commit, keys
 from knowngood.core.errors import (
     ContentConflict,
     UnknownEntry,
-    UnknownEnvironment,
-    UnknownEvaluation,
     UnknownPrompt,
-    UnknownRelease,
     UnknownVersion,
 )
-from knowngood.core.evaluation import Evaluation, history_line
 from knowngood.core.history import AuditEntry, Outgoing
 from knowngood.core.model import (
     FLEET,
@@ -37,18 +31,19 @@ from knowngood.core.purge import (
     refuse_reuse,
     settle,
 )
-from knowngood.core.release import Release, is_same
 from knowngood.core.retention import Pin, refuse_pin, released_in
-from knowngood.core.rollup import CLIENTS_KEPT_MS, HOURS_KEPT_MS, SCORES_KEPT_MS, coarser, steps
+from knowngood.core.rollup import CLIENTS_KEPT_MS, SCORES_KEPT_MS
 from knowngood.core.unit_sums import Tally
-from knowngood.core.window import Bucket, merge
+from knowngood.core.window import Bucket
 from knowngood.ports import NO_UNITS, UnitArm, UnitKey, VersionKey
+from knowngood.store.memory_data import Data, Timeline
+from knowngood.store.memory_versions import MemoryEvaluations, MemoryReleases
 from knowngood.store.opened import OpenStore
 
 
 def open_memory() -> OpenStore:
     """An empty store."""
-    data = _Data()
+    data = Data()
     return OpenStore(
         registry=MemoryRegistry(data),
         states=MemoryStates(data),
@@ -66,82 +61,10 @@ def open_memory() -> OpenStore:
     )
 
 
-@dataclass(slots=True)
-class _Timeline:
-    """One version's buckets by their beginning, and the beginnings in order."""
-
-    buckets: dict[int, Bucket] = field(default_factory=dict)
-    order: list[int] = field(default_factory=list)
-
-    def add(self, bucket: Bucket) -> None:
-        there = self.buckets.get(bucket.at_ms)
-        if there is None:
-            insort(self.order, bucket.at_ms)
-            self.buckets[bucket.at_ms] = bucket
-        else:
-            width_ms = max(there.width_ms, bucket.width_ms)
-            window = merge(there.window, bucket.window)
-            self.buckets[bucket.at_ms] = Bucket(bucket.at_ms, window, width_ms)
-
-    def between(self, since_ms: int, until_ms: int) -> list[Bucket]:
-        first, last = bisect_left(self.order, since_ms), bisect_left(self.order, until_ms)
-        return [self.buckets[at_ms] for at_ms in self.order[first:last]]
-
-    def compact(self, now_ms: int) -> None:
-        for step in steps(now_ms):
-            old = [b for b in self._before(step.before_ms) if b.width_ms < step.width_ms]
-            for bucket in old:
-                del self.buckets[bucket.at_ms]
-            self.order = sorted(self.buckets)
-            for bucket in coarser(old, step.width_ms):
-                self.add(bucket)
-        for bucket in self._before(now_ms - HOURS_KEPT_MS):
-            del self.buckets[bucket.at_ms]
-        self.order = sorted(self.buckets)
-
-    def _before(self, until_ms: int) -> list[Bucket]:
-        return [self.buckets[at_ms] for at_ms in self.order[: bisect_left(self.order, until_ms)]]
-
-
-@dataclass(slots=True)
-class _Data:
-    """Everything that is kept, and the lock that every port takes."""
-
-    lock: RLock = field(default_factory=RLock)
-    versions: dict[str, dict[str, Version]] = field(default_factory=dict)
-    states: dict[tuple[str, str], State] = field(default_factory=dict)
-    generations: dict[str, int] = field(default_factory=lambda: {"production": 0, "staging": 0})
-    log: list[AuditEntry] = field(default_factory=list)
-    queued: set[str] = field(default_factory=set)
-    waiting: dict[int, Outgoing] = field(default_factory=dict)
-    series: dict[VersionKey, _Timeline] = field(default_factory=dict)
-    clients: dict[str, ClientSeen] = field(default_factory=dict)
-    scores: dict[tuple[str, str], tuple[int, int]] = field(default_factory=dict)
-    policies: dict[str, Any] = field(default_factory=dict)
-    checkpoints: dict[VersionKey, tuple[int, Any]] = field(default_factory=dict)
-    evaluations: list[Evaluation] = field(default_factory=list)
-    releases: dict[str, Release] = field(default_factory=dict)
-    pins: dict[tuple[str, str], Pin] = field(default_factory=dict)
-    purged: dict[tuple[str, str], str] = field(default_factory=dict)  # digests
-    units: dict[UnitArm, dict[tuple[int, str], tuple[int, int]]] = field(default_factory=dict)
-
-    def generation(self, environment: str) -> int:
-        try:
-            return self.generations[environment]
-        except KeyError:
-            raise UnknownEnvironment(
-                f"there is no environment {environment!r}", known=sorted(self.generations)
-            ) from None
-
-    def write_history(self, entries: Iterable[AuditEntry]) -> None:
-        for entry in entries:
-            self.log.append(replace(entry, id=len(self.log) + 1, detail=plain(entry.detail)))
-
-
 class MemoryRegistry:
     """The registry in memory."""
 
-    def __init__(self, data: _Data) -> None:
+    def __init__(self, data: Data) -> None:
         self._data = data
 
     def put(self, version: Version) -> bool:
@@ -198,7 +121,7 @@ class MemoryRegistry:
 class MemoryStates:
     """The control states in memory."""
 
-    def __init__(self, data: _Data) -> None:
+    def __init__(self, data: Data) -> None:
         self._data = data
 
     def get(self, environment: str, prompt: str) -> State:
@@ -259,7 +182,7 @@ class MemoryStates:
 class MemoryLog:
     """The audit log in memory."""
 
-    def __init__(self, data: _Data) -> None:
+    def __init__(self, data: Data) -> None:
         self._data = data
 
     def append(self, entries: Iterable[AuditEntry]) -> None:
@@ -295,7 +218,7 @@ class MemoryLog:
 class MemoryOutbox:
     """The outbox in memory."""
 
-    def __init__(self, data: _Data) -> None:
+    def __init__(self, data: Data) -> None:
         self._data = data
 
     def due(self, now_ms: int, limit: int) -> list[Outgoing]:
@@ -333,7 +256,7 @@ class MemoryOutbox:
 class MemorySeries:
     """The observations in memory."""
 
-    def __init__(self, data: _Data) -> None:
+    def __init__(self, data: Data) -> None:
         self._data = data
 
     def append(
@@ -347,7 +270,7 @@ class MemorySeries:
         data = self._data
         with data.lock:
             for key, bucket in rows:
-                data.series.setdefault(key, _Timeline()).add(bucket)
+                data.series.setdefault(key, Timeline()).add(bucket)
             for client in heard:
                 there = data.clients.get(client.id)
                 if there is None or there.boot != client.boot or there.seq <= client.seq:
@@ -404,7 +327,7 @@ class MemorySeries:
 class MemoryUnits:
     """What single units have shown, in memory."""
 
-    def __init__(self, data: _Data) -> None:
+    def __init__(self, data: Data) -> None:
         self._data = data
 
     def tally(self, arm: UnitArm) -> list[Tally]:
@@ -427,7 +350,7 @@ class MemoryUnits:
 class MemoryClients:
     """The processes that were heard of, in memory."""
 
-    def __init__(self, data: _Data) -> None:
+    def __init__(self, data: Data) -> None:
         self._data = data
 
     def clients(self, environment: str, since_ms: int) -> list[ClientSeen]:
@@ -451,7 +374,7 @@ class MemoryClients:
 class MemoryPolicies:
     """The policies in memory."""
 
-    def __init__(self, data: _Data) -> None:
+    def __init__(self, data: Data) -> None:
         self._data = data
 
     def put(self, digest: str, policy: Mapping[str, Any], now_ms: int) -> None:
@@ -469,7 +392,7 @@ class MemoryPolicies:
 class MemoryCheckpoints:
     """Where the folds over observations stood, in memory."""
 
-    def __init__(self, data: _Data) -> None:
+    def __init__(self, data: Data) -> None:
         self._data = data
 
     def save(self, rows: Mapping[VersionKey, tuple[int, Mapping[str, Any]]]) -> None:
@@ -498,81 +421,10 @@ class MemoryCheckpoints:
         return len(old)
 
 
-class MemoryEvaluations:
-    """What suites have found of versions, in memory."""
-
-    def __init__(self, data: _Data) -> None:
-        self._data = data
-
-    def record(self, evaluation: Evaluation, policy_revision: str) -> Evaluation:
-        """See ports.Evaluations."""
-        with self._data.lock:
-            kept = replace(evaluation, id=len(self._data.evaluations) + 1)
-            self._data.write_history([history_line(kept, policy_revision)])
-            self._data.evaluations.append(kept)
-        return kept
-
-    def of(
-        self,
-        prompt: str,
-        version: str | None = None,
-        suite: str | None = None,
-        limit: int = 100,
-    ) -> list[Evaluation]:
-        """See ports.Evaluations."""
-        with self._data.lock:
-            found = [
-                each.head()
-                for each in reversed(self._data.evaluations)
-                if each.prompt == prompt
-                and version in (None, each.version)
-                and suite in (None, each.suite)
-            ]
-        return found[: max(0, limit)]
-
-    def get(self, evaluation_id: int) -> Evaluation:
-        """See ports.Evaluations."""
-        with self._data.lock:
-            if not 1 <= evaluation_id <= len(self._data.evaluations):
-                raise UnknownEvaluation(f"there is no evaluation {evaluation_id}")
-            return self._data.evaluations[evaluation_id - 1]
-
-
-class MemoryReleases:
-    """Releases, in memory."""
-
-    def __init__(self, data: _Data) -> None:
-        self._data = data
-
-    def put(self, release: Release) -> bool:
-        """See ports.Releases."""
-        with self._data.lock:
-            there = self._data.releases.get(release.name)
-            if there is not None:
-                return not is_same(there, release)
-            refuse_purged(release.names() & self._data.purged.keys())
-            self._data.releases[release.name] = release
-        return True
-
-    def get(self, name: str) -> Release:
-        """See ports.Releases."""
-        with self._data.lock:
-            found = self._data.releases.get(name)
-        if found is None:
-            known = [release.name for release in self.all(20)]
-            raise UnknownRelease(f"there is no release {name!r}", known=known)
-        return found
-
-    def all(self, limit: int = 100) -> list[Release]:
-        """See ports.Releases."""
-        with self._data.lock:
-            return list(reversed(self._data.releases.values()))[: max(0, limit)]
-
-
 class MemoryRetention:
     """What a person keeps, and what goes, in memory."""
 
-    def __init__(self, data: _Data) -> None:
+    def __init__(self, data: Data) -> None:
         self._data = data
 
     def pins(self, prompt: str | None = None) -> list[Pin]:
