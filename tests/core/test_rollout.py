@@ -544,3 +544,34 @@ def test_a_clock_that_was_set_back_restarts_the_stage(seconds):
     story.goes_on(1, v1=FINE, v2=FINE)
     assert story.state.rollout.stage_ms <= story.now_ms
     assert not isinstance(story.state.phase, Confirming)
+
+
+def test_a_stage_that_came_into_force_late_lasts_its_time():
+    """An engine was held before the move: the time begins at the first look after it."""
+    story = began()
+    story.goes_on(12, v1=FINE, v2=FINE)
+    late = replace(story.state.rollout, stage_ms=story.now_ms - 40 * SECOND, unseen=True)
+    story.state = replace(story.state, rollout=late)
+    story.goes_on(9, v1=FINE, v2=FINE)
+    assert shares(story) == [100, 500] and "rollout.stage_anew" in kinds(story.done)
+    story.goes_on(3, v1=FINE, v2=FINE)
+    assert shares(story) == [100, 500, 2_500]
+
+
+def test_a_reader_that_is_late_itself_shortens_no_stage():
+    """Whoever still has an old time finds the stage in its future; the next look puts it right."""
+    story = began()
+    story.goes_on(2, v1=FINE, v2=FINE)
+    back = replace(story.state.rollout, stage_ms=story.now_ms - 40 * SECOND, unseen=True)
+    story.state = replace(story.state, rollout=back)  # as such a reader leaves it
+    story.goes_on(9, v1=FINE, v2=FINE)
+    assert shares(story) == [100]
+
+
+def test_blind_on_the_control_is_blind():
+    """A timed ladder does not climb in the dark, though nobody has called the new version yet."""
+    story = began(replace(STEPS, timed=True))
+    story.goes_on(8, v1=FINE)
+    story.census = ALL_SILENT
+    story.goes_on(20)
+    assert shares(story) == [100]

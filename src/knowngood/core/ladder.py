@@ -93,7 +93,13 @@ def onward(rollout: Rollout, now_ms: int) -> Rollout:
     if rollout.stage + 1 >= len(stages_bp):
         raise IndexError("there is no next stage")
     moved = replace(
-        rollout, stage=rollout.stage + 1, stage_ms=now_ms, pause=None, begun=None, answer=None
+        rollout,
+        stage=rollout.stage + 1,
+        stage_ms=now_ms,
+        pause=None,
+        begun=None,
+        answer=None,
+        unseen=True,
     )
     if rollout.begun is None or moved.is_baking:
         return moved

@@ -45,6 +45,7 @@ class Rollout:
     concurrent control, until that is released (0). `triggers` are what a gradual rollback is for.
     `begun`: both arms are compared since this stage began; `answer` is what that has said, once it
     is final.
+    `unseen` holds until the first look after the stage was put in force.
     """
 
     kind: RolloutKind
@@ -61,6 +62,7 @@ class Rollout:
     triggers: tuple[str, ...] = ()
     begun: Begun | None = None
     answer: Experiment | None = None
+    unseen: bool = True
 
     @property
     def share_bp(self) -> int:

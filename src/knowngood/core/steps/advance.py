@@ -1,9 +1,16 @@
 """Putting a rollout's stage in force: the same actions for everybody who may do it."""
 
+from dataclasses import replace
+
 from knowngood.core import ladder
 from knowngood.core.gate import Gate
 from knowngood.core.model import Action, MoveRoute, Record, SetRollout, State
 from knowngood.core.rollout import Rollout
+from knowngood.core.steps.case import Case, Step
+
+# An engine looks again some seconds after it moved a route; a first look later than this means that
+# it was held or gone in between.
+LATE_LOOK_MS = 10_000
 
 
 def stage_actions(
@@ -23,3 +30,24 @@ def stage_actions(
         SetRollout(onward),
         Record("rollout.stage", words, detail),
     )
+
+
+def first_look(case: Case, rollout: Rollout) -> Step | None:
+    """Note that a stage is in force; it begins now if this comes late, or before its beginning.
+
+    An engine that was held between decision and move put it in force later than the state says,
+    and one that was not there saw none of its calls. A clock may have been set back.
+    """
+    since_ms = case.now_ms - rollout.stage_ms
+    if since_ms == 0 or (since_ms > 0 and not rollout.unseen):
+        return None
+    if 0 < since_ms <= LATE_LOOK_MS:
+        return Step((SetRollout(replace(rollout, unseen=False)),))
+    why = "nobody has looked since it was put in force"
+    if since_ms < 0:
+        why = "the clock was set back"
+    words = f"{why}: the stage of {ladder.share(rollout.share_bp)} begins now"
+    # Whoever finds it in the future may be late itself: the next look says whether it was.
+    anew = replace(rollout, stage_ms=case.now_ms, unseen=since_ms < 0)
+    detail = {"version": rollout.moving, "stage": rollout.stage, "began_ms": rollout.stage_ms}
+    return Step((SetRollout(anew), Record("rollout.stage_anew", words, detail)))

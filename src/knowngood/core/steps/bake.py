@@ -19,6 +19,7 @@ from knowngood.core.model import (
 )
 from knowngood.core.rollout import Rollout
 from knowngood.core.stats import is_safe, safe_calls
+from knowngood.core.steps.advance import first_look
 from knowngood.core.steps.case import IDLE, Case, Step
 
 UNSAFE_RATE = 0.05  # the critical gate: the error rate that a good version is proven to be below
@@ -38,8 +39,8 @@ def bake(case: Case) -> Step:
     if rollout is None and (route.candidate or not _is_candidate(case)):
         return IDLE
     began_ms = route.since_ms if rollout is None else rollout.stage_ms
-    if rollout is not None and case.now_ms < began_ms:  # the clock was set back
-        return Step((SetRollout(replace(rollout, stage_ms=case.now_ms)),))
+    if rollout is not None and (first := first_look(case, rollout)):
+        return first
     version = case.suspect
     left_ms = case.policy.bake.for_ms - (case.now_ms - began_ms)
     if left_ms > 0:

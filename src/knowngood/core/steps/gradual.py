@@ -17,7 +17,7 @@ from knowngood.core.model import (
     whole,
 )
 from knowngood.core.rollout import Pause, Rollout, RolloutKind
-from knowngood.core.steps.advance import stage_actions
+from knowngood.core.steps.advance import first_look, stage_actions
 from knowngood.core.steps.case import IDLE, Case, Step, env_option, evidence, page, title
 from knowngood.core.watch import TARGET_ILL
 
@@ -31,8 +31,8 @@ def descend(case: Case) -> Step:
     rollout = case.state.rollout
     if rollout is None or rollout.kind is not RolloutKind.GRADUAL:
         return IDLE
-    if case.now_ms < rollout.stage_ms:  # the clock was set back: the stage begins now
-        return Step((SetRollout(replace(rollout, stage_ms=case.now_ms)),))
+    if first := first_look(case, rollout):
+        return first
     if rollout.pause is not None:
         words = f"paused by {rollout.pause.actor}: {rollout.pause.because}"
         return Step(waiting_on=(Wait("gate", detail=words),))
@@ -41,7 +41,9 @@ def descend(case: Case) -> Step:
     left_ms = rollout.ladder.hold_ms - (case.now_ms - rollout.stage_ms)
     if left_ms > 0:
         return Step(waiting_on=(Wait("stage_time", left_ms, eta_ms=left_ms),))
-    if is_blind(case.state, case.observed, rollout.to_version):
+    # Of a target that nobody has called yet no report is missing; those of what leaves are.
+    arms = (rollout.to_version, rollout.from_version)
+    if any(is_blind(case.state, case.observed, version) for version in arms):
         return Step(waiting_on=(Wait("reports"),))
     if case.observed.census.behind:
         census = case.observed.census

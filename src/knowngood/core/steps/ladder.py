@@ -1,20 +1,17 @@
 """The canary: it climbs when every gate of its stage is open, and asks a person when none opens."""
 
-from dataclasses import replace
-
 from knowngood.core import ladder
 from knowngood.core.explain import duration, few
 from knowngood.core.gate import Gate, allow, closed, not_yet
 from knowngood.core.model import (
     Action,
     Record,
-    SetRollout,
     Severity,
     Told,
     Wait,
 )
 from knowngood.core.rollout import Rollout, RolloutKind
-from knowngood.core.steps.advance import stage_actions
+from knowngood.core.steps.advance import first_look, stage_actions
 from knowngood.core.steps.case import IDLE, Case, Step, env_option, page, title
 from knowngood.core.steps.comparison import ASKED, answer, answered
 from knowngood.core.steps.stage import stage_gates
@@ -26,8 +23,8 @@ def climb(case: Case) -> Step:
     rollout = case.state.rollout
     if rollout is None or rollout.kind is not RolloutKind.CANARY or rollout.is_baking:
         return IDLE
-    if case.now_ms < rollout.stage_ms:  # the clock was set back: the stage begins now
-        return Step((SetRollout(replace(rollout, stage_ms=case.now_ms)),))
+    if first := first_look(case, rollout):
+        return first
     found = answer(case, rollout)
     if found is not None and found.is_final and rollout.answer is None:
         return Step(answered(case, rollout, found))

@@ -93,7 +93,12 @@ def begin(
     else:
         moved = operator.move(state, arms, asked.because, asked.override, outgoing)
     words = f"{asked.version} {stages_words(rollout)}: {asked.because}"
-    detail = {"version": asked.version, "from": control, "stages_bp": list(steps.stages_bp)}
+    detail = {
+        "version": asked.version,
+        "from": control,
+        "stages_bp": list(steps.stages_bp),
+        "override": list(asked.override),
+    }
     return (*moved, SetRollout(rollout), Record("rollout.started", words, detail))
 
 

@@ -91,8 +91,10 @@ def _incident(case: Case) -> Gate:
 
 def _breach(case: Case, rollout: Rollout) -> Gate:
     """No breach of either arm, alerts apart; blind is not healthy."""
-    if is_blind(case.state, case.observed, rollout.moving):
-        return deny("breach", f"blind on {rollout.moving}: no reports")
+    # Of a version that nobody has called yet no report is missing; its control's are.
+    for version in (rollout.to_version, rollout.from_version):
+        if is_blind(case.state, case.observed, version):
+            return deny("breach", f"blind on {version}: no reports")
     found = [
         f for f in case.findings if f.verdict is Verdict.BREACH and f.response is not Response.ALERT
     ]
