@@ -17,11 +17,15 @@ SHORT_SECONDS = 200  # long enough for a deploy, a breach, a rollback and its ve
 KEPT = Path(__file__).parent / "seeds.txt"
 
 
-def kept_seeds() -> list[tuple[int, int, str, str]]:
-    """The lines of seeds.txt: seed, seconds, fixed or open, why."""
+def kept_seeds() -> list[tuple[int, int, bool, str, str]]:
+    """The lines of seeds.txt: seed, seconds, whether it is plain, fixed or open, why."""
     lines = [line for line in KEPT.read_text(encoding="utf-8").splitlines() if line]
-    split = [line.split(maxsplit=3) for line in lines if not line.startswith("#")]
-    return [(int(seed), int(seconds), how, why) for seed, seconds, how, why in split]
+    split = [line.split(maxsplit=4) for line in lines if not line.startswith("#")]
+    assert {world for _, _, world, _, _ in split} <= {"plain", "rollouts"}
+    return [
+        (int(seed), int(seconds), world == "plain", how, why)
+        for seed, seconds, world, how, why in split
+    ]
 
 
 @pytest.mark.slow
@@ -43,8 +47,8 @@ def test_worlds(start):
 @pytest.mark.parametrize("kept", kept_seeds(), ids=lambda kept: str(kept[0]))
 def test_kept_seeds(kept):
     """What failed once does not fail again; what is open is known."""
-    seed, seconds, how, why = kept
-    failures = play(seed, seconds).failures
+    seed, seconds, plain, how, why = kept
+    failures = play(seed, seconds, plain).failures
     if how == "open" and failures:
         pytest.xfail(why)
     assert not failures, why
@@ -97,6 +101,21 @@ def test_worlds_differ():
     assert set(RATES) == set(SWARM) | WITHHELD
 
 
+def test_rollouts_have_dice_of_their_own():
+    """A plain world is the same without rollouts: what was drawn before stays as it was."""
+    plain = [seeded_world(seed, 100, plain=True).plan for seed in range(40)]
+    plans = [seeded_world(seed, 100).plan for seed in range(40)]
+    assert {plan.rollouts for plan in plans} == {True, False}
+    assert not any(plan.rollouts for plan in plain)
+    for one, other in zip(plain, plans, strict=True):
+        assert one.faults == other.faults and one.outages == other.outages
+        assert [p.versions for p in one.prompts] == [p.versions for p in other.prompts]
+        assert one == other or other.rollouts
+    rules = [plan.policy["defaults"] for plan in plans if plan.rollouts]
+    assert any("freeze" in each for each in rules)
+    assert len({tuple(each["canary"]["stages"]) for each in rules}) > 2
+
+
 def test_every_promise_has_its_laws():
     """P1 to P8 each have checkers of their own, and no law keeps two promises at once."""
     assert [name.split()[0] for name in PROMISES][:8] == [f"P{n}" for n in range(1, 9)]
@@ -112,6 +131,8 @@ def test_worlds_live():
     engines, reports and the pager are down.
     """
     missing = {"rollback.switched", "rollback.verified", "rollback.held", "blind"}
+    missing |= {"rollout.stage", "rollout.waiting", "rollout.paused", "rollout.replanned"}
+    missing |= {"rollback.gradual", "rollback.completed", "rollout.aborted", "rollout.released"}
     points, faults = set(POINTS), set(SWARM)
     hands = {"engines", "reports", "pager"}
     for seed in range(100):

@@ -6,8 +6,9 @@ bugs that keep the laws honest, and the backtest of recorded traffic. Nothing he
 rollback: whatever does that is core and engine, unchanged.
 
 One seed is one world: its plan (`plan`), its truth (`truth`), its traffic (`traffic`, `work`,
-`draws`), its processes, engines and people, and the faults that befall them. Each promise of the
-product has checkers of its own (`checkers`, `laws`):
+`draws`), its processes, engines and people, and the faults that befall them. In most of them
+versions climb ladders and give way, by dice of their own (`climbers`): a `--plain` world is the
+same without. Each promise of the product has checkers of its own (`checkers`, `laws`):
 
 =====================================================  ===========================================
 promise                                                laws
@@ -16,13 +17,15 @@ P1 no lost decision: what an apply answered stays      Durable
 P2 at most one outcome of an operation                 OneOutcome
 P3 a person's rollback works, whatever else is down    Hands
 P4 processes serve on, never an older generation       Serving, Sticky
-P5 bounded time: breach, decision, everybody           Promptness, Arrival
+P5 bounded time: breach, decision, everybody           Promptness, Answered, Arrival
 P6 blind is not healthy; evidence is never invented    Evidence, TrueCause, Recovery, Fresh,
                                                        Counting, Blindness
 P7 no flapping, and never to an ill version            Flapping, Targets, HonestBrakes, HonestBlame
 P8 every action is explained                           Explained
+rollouts: stages are earned, users keep what they      Stages, Baked, Assignment, OneRollout,
+have, one at a time, nobody is sent to a failing one   TargetWatched
 sound, a fixpoint, and nobody paged twice              Sound, Fixpoint, Pages
-liveness: in the calm everything comes to its end      Settled, Pages
+liveness: in the calm everything comes to its end      Settled, Advancing, Pages
 =====================================================  ===========================================
 
 `python -m knowngood.sim` plays many seeds, `--seed N --trace` tells one again, and `--mutants`

@@ -8,8 +8,17 @@ from knowngood.sim.laws.counting import Counting
 from knowngood.sim.laws.decisions import Durable, Fixpoint, Hands, OneOutcome, Sound
 from knowngood.sim.laws.evidence import Evidence, TrueCause
 from knowngood.sim.laws.liveness import Settled
-from knowngood.sim.laws.processes import Arrival, Blindness, Promptness, Serving
+from knowngood.sim.laws.processes import Arrival, Blindness, Serving
+from knowngood.sim.laws.promptness import Answered, Promptness
 from knowngood.sim.laws.recovery import Fresh, Recovery
+from knowngood.sim.laws.rollouts import (
+    Advancing,
+    Assignment,
+    Baked,
+    OneRollout,
+    Stages,
+    TargetWatched,
+)
 from knowngood.sim.laws.words import Explained, Pages
 from knowngood.sim.laws.words import history as history
 
@@ -20,11 +29,12 @@ PROMISES: Mapping[str, tuple[type[Checker], ...]] = {
     "P2 one outcome": (OneOutcome,),
     "P3 people can always roll back": (Hands,),
     "P4 processes serve on, and never backwards": (Serving, Sticky),
-    "P5 bounded time": (Arrival, Promptness),
+    "P5 bounded time": (Arrival, Promptness, Answered),
     "P6 blind is not healthy": (Evidence, TrueCause, Recovery, Fresh, Counting, Blindness),
     "P7 no flapping": (Flapping, Targets, HonestBrakes, HonestBlame),
     "P8 every action explained": (Explained,),
+    "rollouts": (OneRollout, Assignment, Stages, Baked, TargetWatched),
     "sound at every step": (Sound, Fixpoint, Pages),
-    "liveness": (Settled,),
+    "liveness": (Settled, Advancing),
 }
 LAWS: tuple[type[Checker], ...] = tuple(law for laws in PROMISES.values() for law in laws)

@@ -16,7 +16,8 @@ from knowngood.core.model import (
     Standing,
     State,
 )
-from knowngood.core.steps import operator
+from knowngood.core.rollout import Ladder
+from knowngood.core.steps import operator, rollouts
 from knowngood.core.steps.case import Case
 from knowngood.core.window import Window
 from knowngood.engine.reconcile import Look
@@ -50,8 +51,52 @@ class Person:
     def promote(
         self, prompt: str, version: str, because: str, override: tuple[str, ...] = ()
     ) -> None:
-        """Serve a version to everybody."""
-        self._move(prompt, (Arm(version, WHOLE_BP),), because, override)
+        """Serve a version to everybody, as the server does it with `--now`."""
+        if self.world.plan.rollouts and self.environment == ENVIRONMENT:
+            self.climb(prompt, version, rollouts.AT_ONCE, override=override, because=because)
+        else:
+            self._move(prompt, (Arm(version, WHOLE_BP),), because, override)
+
+    def climb(
+        self,
+        prompt: str,
+        version: str,
+        steps: Ladder | None = None,
+        *,
+        override: tuple[str, ...] = (),
+        because: str = "deploy",
+    ) -> None:
+        """Promote up a ladder, the policy's unless given; whoever does overrides closed gates."""
+        rules = self.world.policy.for_prompt(prompt)
+        steps, holdback_bp = steps or rules.canary, rules.bake.holdback_bp
+        asked = rollouts.Promotion(version, steps, holdback_bp, because, self.name, override)
+        self._do(prompt, lambda s: rollouts.begin(s, asked, self._outgoing(s), self.world.clock_ms))
+
+    def pause(self, prompt: str) -> None:
+        """Let a rollout stay where it is."""
+        because = "let me look"
+        self._do(prompt, lambda s: rollouts.pause(s, because, self.name, self.world.clock_ms))
+
+    def resume(self, prompt: str) -> None:
+        """Let it go on."""
+        self._do(prompt, lambda s: rollouts.resume(s, "looks fine", self.world.clock_ms))
+
+    def replan(self, prompt: str, steps: Ladder) -> None:
+        """Give it other stages from here on."""
+        self._do(prompt, lambda s: rollouts.replan(s, steps, "other stages", self.world.clock_ms))
+
+    def abort(self, prompt: str) -> None:
+        """Take the new version off again."""
+        self._do(prompt, lambda s: rollouts.abort(s, "second thoughts"))
+
+    def skip(self, prompt: str) -> None:
+        """Go on to the next stage without proof."""
+
+        def decide(_: State) -> tuple[Action, ...]:
+            seen = self.world.look(prompt, self.environment)
+            return rollouts.skip(_case(seen), "we are sure", self.name)
+
+        self._do(prompt, decide)
 
     def split(
         self, prompt: str, candidate: str, weight_bp: int, override: tuple[str, ...] = ()

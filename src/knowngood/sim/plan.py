@@ -2,7 +2,8 @@
 
 import random
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from typing import Any
 
 from knowngood.core.model import WHOLE_BP
@@ -28,6 +29,15 @@ ASK: Mapping[str, Any] = {
 SLOW: Mapping[str, Any] = {"when": "latency_p99 increase > 100%", **ASK}
 WORSE: Mapping[str, Any] = {"when": "quality drop > 20%", **ASK}
 STEPS_BP = (100, 500, 2_500, WHOLE_BP)  # the shares of a scripted canary
+# Ladders that a world is long enough for: a stage of 1 % proves nothing within its life.
+CANARIES = (
+    ["10%", "50%", "100%"],
+    ["25%", "100%"],
+    ["5%", "25%", "100%"],
+    ["50%", "75%", "100%"],
+    ["1%", "10%", "50%", "100%"],
+)
+GRADUALS = (["75%", "50%", "25%", "0%"], ["50%", "0%"], ["90%", "10%", "0%"])
 MEDIANS_MS = (150, 400, 1_200)
 
 
@@ -111,6 +121,7 @@ class Plan:
     faults: frozenset[str] = frozenset()
     outages: Mapping[str, tuple[Trouble, ...]] = field(default_factory=dict)
     people: bool = False
+    rollouts: bool = False  # people promote as the server does, and move traffic by stages
     deploys: bool = True  # the first version of each prompt is promoted at the beginning
     calms: bool = True  # at the end the faults stop, and everything has to settle
 
@@ -175,6 +186,49 @@ def seeded_policy(rng: random.Random) -> dict[str, Any]:
             "fleet_hour": rng.choice((2, 10)),
         },
     }
+
+
+def with_rollouts(plan: Plan, rng: random.Random) -> Plan:
+    """The same world, where versions climb ladders and give way: all else is as it was.
+
+    Its dice are its own, so that a world without rollouts keeps its story.
+    """
+    end_ms, defaults = plan.end_ms, dict(plan.policy["defaults"])
+    defaults |= {
+        "canary": {
+            "stages": rng.choice(CANARIES),
+            "hold": f"{rng.randint(10, 60)}s",
+            "wait_at_most": f"{rng.randint(60, 300)}s",
+        },
+        "gradual": {
+            "stages": rng.choice(GRADUALS),
+            "hold": f"{rng.randint(5, 40)}s",
+            "pause_above": "error_rate > 2%",
+        },
+        "bake": {
+            "for": f"{rng.randint(30, 200)}s",
+            "holdback": rng.choice(("0%", "5%", "5%", "20%")),
+        },
+    }
+    if rng.random() < 0.25:
+        defaults["freeze"] = [_freeze(rng, end_ms)]
+    if rng.random() < 0.4:
+        gently = {"error_critical": {"method": "gradual"}}
+        defaults["triggers"] = {**defaults["triggers"], **gently}
+    prompts = tuple(replace(p, load=rng.choice((p.load, 4.0, 8.0, 16.0))) for p in plan.prompts)
+    policy = {**plan.policy, "defaults": defaults}
+    return replace(plan, prompts=prompts, policy=policy, rollouts=True)
+
+
+def _freeze(rng: random.Random, end_ms: int) -> dict[str, str]:
+    """A change freeze somewhere in the world's first half."""
+    begins_ms = START_MS + rng.randrange(end_ms // 2)
+    ends_ms = begins_ms + rng.randint(end_ms // 20, end_ms // 5)
+    return {"from": _moment(begins_ms), "until": _moment(ends_ms), "because": "the sale"}
+
+
+def _moment(at_ms: int) -> str:
+    return datetime.fromtimestamp(at_ms / 1_000, UTC).isoformat(timespec="milliseconds")
 
 
 def _triggers(prompt: PromptPlan) -> dict[str, Any]:

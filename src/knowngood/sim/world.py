@@ -23,11 +23,19 @@ from knowngood.engine.reconcile import Look, look, new_reconciler
 from knowngood.ports import Delivered, Page, Rejected, Retry, VersionKey
 from knowngood.sim.checkers import LAWS, Checker
 from knowngood.sim.clients import ENVIRONMENT, STAGING, SimClient, process
+from knowngood.sim.climbers import meddle_with_rollouts
 from knowngood.sim.engines import SKEWS_MS, SYNCHRONISED_MS, SimEngine
 from knowngood.sim.faults import Nemesis
 from knowngood.sim.network import Network
 from knowngood.sim.people import Person, meddle
-from knowngood.sim.plan import DEFAULT_SECONDS, START_MS, Plan, Share, seeded_plan
+from knowngood.sim.plan import (
+    DEFAULT_SECONDS,
+    START_MS,
+    Plan,
+    Share,
+    seeded_plan,
+    with_rollouts,
+)
 from knowngood.sim.traffic import traffic
 from knowngood.sim.truth import Accepted, Truth
 from knowngood.sim.watch import Applied, Refused, watched
@@ -35,6 +43,8 @@ from knowngood.store import memory as memory  # the mutants change it from here
 
 SETTLED_MS = 200_000  # a window, a confirmation, and a verification up to its deadline
 PEOPLE_SHARE = (50, 8)  # people meddle that many times in a world's life, at most and at least
+CLIMBERS_SHARE = (100, 20)  # and so many times with rollouts
+ROLLOUTS_SHARE = 0.75  # of the worlds
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +96,7 @@ class World:
         self.checkers: list[Checker] = [law(self) for law in laws]
         self.beating = [c for c in self.checkers if type(c).beat is not Checker.beat]
         self.person, self.tester = Person("ann", self), Person("tom", self, STAGING)
+        self.climber, self.climbers_dice = Person("rob", self), self.rng("climbers")
         self._register()
         self.engines = [self._engine(i) for i in range(plan.engine_count)]
         self.clients = [self._client(i, ENVIRONMENT) for i in range(plan.client_count)]
@@ -215,6 +226,8 @@ class World:
                 self.at(START_MS + share.at_ms, partial(self._script, prompt.name, share))
         if plan.people:
             self.later(self._people_ms(), self._people)
+        if plan.people and plan.rollouts:
+            self.later(self._climbers_ms(), self._climb)
         if plan.calms:
             self.at(START_MS + plan.calm_ms, self._calm)
 
@@ -251,6 +264,16 @@ class World:
     def _people_ms(self) -> int:
         most, least = PEOPLE_SHARE
         return self.nemesis.between_ms(self.plan.end_ms // most, self.plan.end_ms // least)
+
+    def _climb(self) -> None:
+        if self.nemesis.calm:
+            return
+        meddle_with_rollouts(self.climber, self.climbers_dice)
+        self.later(self._climbers_ms(), self._climb)
+
+    def _climbers_ms(self) -> int:
+        most, least = CLIMBERS_SHARE
+        return self.climbers_dice.randint(self.plan.end_ms // most, self.plan.end_ms // least)
 
     def _calm(self) -> None:
         """The faults are over: everything that is broken has to settle now."""
@@ -328,6 +351,10 @@ def _title(change: Change) -> str:
     return change.prompt if usual else f"{change.environment}/{change.prompt}"
 
 
-def seeded_world(seed: int, seconds: int = DEFAULT_SECONDS) -> World:
-    """The world of a seed."""
-    return World(seeded_plan(random.Random(f"{seed}/plan"), seconds), seed)
+def seeded_world(seed: int, seconds: int = DEFAULT_SECONDS, *, plain: bool = False) -> World:
+    """The world of a seed; a plain one is the same without any rollouts."""
+    plan = seeded_plan(random.Random(f"{seed}/plan"), seconds)
+    dice = random.Random(f"rollouts/{seed}")
+    if dice.random() < ROLLOUTS_SHARE and not plain:
+        plan = with_rollouts(plan, dice)
+    return World(plan, seed)

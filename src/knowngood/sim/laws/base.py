@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from knowngood import wire
-from knowngood.core.model import MoveRoute, Record, State
+from knowngood.core.model import Change, MoveRoute, Record, State
 from knowngood.engine.reconcile import Look
 from knowngood.ports import Page
 from knowngood.sim.clients import SimClient
@@ -87,6 +87,16 @@ def records(event: Applied, kind: str) -> list[tuple[Record, State, State]]:
         for action in change.actions
         if isinstance(action, Record) and action.kind == kind
     ]
+
+
+def rollbacks(event: Applied) -> list[tuple[Record, State, State]]:
+    """The audit lines of the rollbacks that an apply began, at once or stage by stage."""
+    return [*records(event, "rollback.switched"), *records(event, "rollback.gradual")]
+
+
+def kinds_of(change: Change) -> set[str]:
+    """The kinds of the audit lines that a change writes."""
+    return {action.kind for action in change.actions if isinstance(action, Record)}
 
 
 def moved(event: Applied) -> list[tuple[State, State]]:

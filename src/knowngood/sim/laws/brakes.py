@@ -4,8 +4,17 @@ from typing import TYPE_CHECKING
 
 from knowngood.core.errors import KnowngoodError
 from knowngood.core.model import WHOLE_BP, Route, Stand, Standing, State
+from knowngood.core.rollout import RolloutKind
 from knowngood.engine.ingest import closed_until_ms
-from knowngood.sim.laws.base import Checker, StateKey, key_of, moved, name_of, records
+from knowngood.sim.laws.base import (
+    Checker,
+    StateKey,
+    key_of,
+    moved,
+    name_of,
+    records,
+    rollbacks,
+)
 from knowngood.sim.watch import Applied
 
 if TYPE_CHECKING:
@@ -30,7 +39,7 @@ class Flapping(Checker):
 
     def applied(self, event: Applied) -> None:
         """Hold each automatic rollback against those before it."""
-        for record, before, _ in records(event, "rollback.switched"):
+        for record, before, _ in rollbacks(event):
             if record.detail["automatic"]:
                 self._count(before, event.now_ms)
 
@@ -60,7 +69,7 @@ class Targets(Checker):
 
     def applied(self, event: Applied) -> None:
         """Automatic rollbacks go to good versions; every routed version has content."""
-        for record, before, _ in records(event, "rollback.switched"):
+        for record, before, _ in rollbacks(event):
             target = record.detail["to"]
             if not record.detail["automatic"]:
                 continue
@@ -83,8 +92,15 @@ class Targets(Checker):
                 self.world.store.registry.get(state.prompt, arm.version)
             except KnowngoodError:
                 self.fail(f"{name_of(state)}: {arm.version} is routed and has no content")
-            if (*key_of(state), arm.version) in self.quarantined:
+            ill = (*key_of(state), arm.version) in self.quarantined
+            if ill and not self._gives_way(state, arm.version):
                 self.fail(f"{name_of(state)}: {arm.version} is routed and quarantined")
+
+    def _gives_way(self, state: State, version: str) -> bool:
+        """A gradual rollback quarantines what it takes the traffic off, from its start."""
+        rollout = state.rollout
+        gradual = rollout is not None and rollout.kind is RolloutKind.GRADUAL
+        return rollout is not None and gradual and rollout.from_version == version
 
 
 class Sticky(Checker):

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from knowngood.core.check import problems
 from knowngood.core.decide import decide
-from knowngood.core.errors import NotConfirmed, StaleState
+from knowngood.core.errors import BadLadder, InProgress, NotConfirmed, StaleState
 from knowngood.core.model import (
     WHOLE_BP,
     Confirming,
@@ -17,7 +17,14 @@ from knowngood.core.model import (
 )
 from knowngood.engine.reconcile import Look, look
 from knowngood.sim.engines import SimEngine
-from knowngood.sim.laws.base import Checker, StateKey, generation_of, key_of, name_of, records
+from knowngood.sim.laws.base import (
+    Checker,
+    StateKey,
+    generation_of,
+    key_of,
+    name_of,
+    rollbacks,
+)
 from knowngood.sim.people import Asked
 from knowngood.sim.watch import Applied, Refused
 
@@ -112,7 +119,7 @@ class OneOutcome(Checker):
         if event.generation_after != known + moved:
             self.fail(f"generation {known} -> {event.generation_after}")
         self.generations[environment] = event.generation_after
-        for record, before, _ in records(event, "rollback.switched"):
+        for record, before, _ in rollbacks(event):
             self._switched(record, before)
 
     def _switched(self, record: Record, before: State) -> None:
@@ -146,8 +153,11 @@ class Hands(Checker):
         state, target, error = asked.state, asked.request.target, asked.error
         if isinstance(error, StaleState | NotConfirmed) or state.route is None:
             return
+        gradual = asked.request.gradual is not None
+        if gradual and isinstance(error, BadLadder | InProgress):
+            return  # it is too small to have stages, or under way; at once it always works
         if error is None:
-            self._worked(state, target)
+            self._worked(state, target, gradual)
             return
         suspect = state.route.suspect.version
         good = [
@@ -156,9 +166,10 @@ class Hands(Checker):
         if target in good or (target is None and good):
             self.fail(f"{name_of(state)}: a rollback by hand to {target or good} refused: {error}")
 
-    def _worked(self, state: State, target: str | None) -> None:
+    def _worked(self, state: State, target: str | None, gradual: bool) -> None:
         route = self.world.state(state.prompt, state.environment).route
-        if target is not None and (route is None or route.weight_bp(target) < WHOLE_BP):
+        least_bp = 1 if gradual else WHOLE_BP
+        if target is not None and (route is None or route.weight_bp(target) < least_bp):
             self.fail(f"{name_of(state)}: a rollback by hand to {target} that did nothing")
         if not any(engine.reachable for engine in self.world.engines):
             self.worked_without.add("engines")

@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Any
 from knowngood.core.model import MoveRoute, Record, Renew, State
 from knowngood.core.window import BUCKET_MS
 from knowngood.engine.ingest import closed_until_ms
-from knowngood.sim.laws.base import Checker, generation_of, key_of, name_of, records
+from knowngood.sim.laws.base import (
+    Checker,
+    generation_of,
+    key_of,
+    kinds_of,
+    name_of,
+    records,
+    rollbacks,
+)
 from knowngood.sim.watch import Applied
 
 if TYPE_CHECKING:
@@ -19,6 +27,14 @@ ALPHA = 1e-3
 START_WEIGHT = 0.5
 DAILY_WEIGHT = 0.5
 DAY_S = 86_400
+# Why the system moves a route: a confirmed breach, or a rollout (whose laws are in `rollouts`).
+REASONS = {
+    "rollback.confirmed",
+    "rollback.completed",
+    "rollout.stage",
+    "rollout.released",
+    "version.good",
+}
 TICKS = 3  # a tick adds at most a third of what an alarm needs
 NOBODY = (0, 0)  # called in a second
 GATE_CALLS, GATE_BAD = 20, 3
@@ -79,15 +95,13 @@ class Evidence(Checker):
             self.suspected[*key_of(before), generation_of(before)] = until_ms
         for record, before, _ in records(event, "rollback.confirmed"):
             self._recount(record, before, event)
-        for record, before, _ in records(event, "rollback.switched"):
+        for record, before, _ in rollbacks(event):
             if record.detail["automatic"] and not records(event, "rollback.confirmed"):
                 self.fail(f"{name_of(before)}: switched by itself without frozen evidence")
         for change, before, after in zip(event.changes, event.before, event.after, strict=True):
             moves = any(isinstance(a, MoveRoute) for a in change.actions)
-            confirmed = any(
-                isinstance(a, Record) and a.kind == "rollback.confirmed" for a in change.actions
-            )
-            if moves and change.actor == "system" and not confirmed:
+            reasons = kinds_of(change) & REASONS
+            if moves and change.actor == "system" and not reasons:
                 self.fail(f"{change.prompt}: the system moved a route without a breach")
             self._note(before, after, event)
 

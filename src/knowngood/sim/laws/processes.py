@@ -3,8 +3,7 @@
 from typing import TYPE_CHECKING
 
 from knowngood.core.look import blind_notice
-from knowngood.core.model import Route, State, Steady
-from knowngood.engine.ingest import closed_until_ms
+from knowngood.core.model import Route, State
 from knowngood.engine.observe import LIVE_MS, SILENT_MS
 from knowngood.engine.reconcile import Look
 from knowngood.sim.clients import POLL_MS, SimClient
@@ -136,34 +135,6 @@ class Timely(Checker):
                 self.fail(f"{name_of(state)}: {words} for {long_ms} ms")
 
 
-class Promptness(Timely):
-    """P5: a breach that nobody could doubt is decided on within ten seconds and two ticks.
-
-    In twelve of the last twenty seconds of a version that serves everybody at least half of the
-    calls failed, forty calls in all.
-    """
-
-    WITHIN_MS = 10_000
-    LOOKS_BACK_MS = 20_000
-    SECONDS, CALLS = 12, 40
-
-    def wrong(self, state: State, engine: SimEngine) -> str | None:
-        """A breach beyond doubt, and nothing is under way."""
-        route = state.route
-        if route is None or route.candidate or state.incident:
-            return None
-        if not isinstance(state.phase, Steady):
-            return None
-        until_ms = closed_until_ms(engine.clock_ms)
-        since_ms = max(until_ms - self.LOOKS_BACK_MS, route.since_ms)
-        key = (*key_of(state), route.suspect.version)
-        ticks = [counts for _, counts in self.world.accepted.ticks(key, since_ms, until_ms)]
-        failing = sum(1 for n, bad, *_ in ticks if bad * 2 >= n > 0)
-        calls, bad = sum(counts[0] for counts in ticks), sum(counts[1] for counts in ticks)
-        doubted = failing < self.SECONDS or calls < self.CALLS or bad * 2 < calls
-        return None if doubted else "failing, and no decision"
-
-
 class Blindness(Timely):
     """P6: when every process falls silent people are told, within some seconds."""
 
@@ -179,11 +150,13 @@ class Blindness(Timely):
         expected_ms = max(engine.clock_ms - self.REPORTED_MS, route.since_ms)
         if line is None or line.order[-1] <= expected_ms:
             return None
-        silent = all(self._hears_nobody(each, state) for each in self.world.engines)
+        silent = all(hears_nobody(each, state.environment) for each in self.world.engines)
         return "blind, and nobody is told" if silent else None
 
-    def _hears_nobody(self, engine: SimEngine, state: State) -> bool:
-        now_ms = engine.clock_ms
-        seen = self.world.store.clients.clients(state.environment, now_ms - SILENT_MS)
-        expected = [max(c.seen_ms, engine.started_ms) for c in seen if not c.closed]
-        return bool(expected) and max(expected) < now_ms - LIVE_MS - self.world.plan.tick_ms
+
+def hears_nobody(engine: SimEngine, environment: str) -> bool:
+    """Whether everybody that an engine expects to hear of has fallen silent."""
+    now_ms = engine.clock_ms
+    seen = engine.shared.clients.clients(environment, now_ms - SILENT_MS)
+    expected = [max(c.seen_ms, engine.started_ms) for c in seen if not c.closed]
+    return bool(expected) and max(expected) < now_ms - LIVE_MS - engine.tick_ms

@@ -1,6 +1,7 @@
 """Laws of what is told: every action explained (P8), nobody paged twice or from staging."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from knowngood.core.history import AuditEntry
@@ -10,6 +11,7 @@ from knowngood.core.model import (
     Record,
     State,
 )
+from knowngood.core.rollout import Rollout
 from knowngood.core.steps.case import QUIET_ENVIRONMENTS
 from knowngood.ports import Page
 from knowngood.sim.clients import ENVIRONMENT
@@ -80,9 +82,16 @@ def _deeds(before: State, after: State) -> list[str]:
         deeds.append(f"the phase is {type(after.phase).__name__}")
     if (before.incident is None) != (after.incident is None):
         deeds.append("an incident came or went")
+    if _without_looks(before) != _without_looks(after):
+        deeds.append("a rollout came, went or changed")
     if before.automation != after.automation:
         deeds.append("automation was turned")
     return deeds
+
+
+def _without_looks(state: State) -> Rollout | None:
+    """That a stage was looked at is no deed."""
+    return replace(state.rollout, unseen=False) if state.rollout else None
 
 
 class Pages(Checker):
