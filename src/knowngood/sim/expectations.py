@@ -12,6 +12,7 @@ from knowngood.core.model import (
     Steady,
     Verifying,
 )
+from knowngood.core.rollout import RolloutKind
 from knowngood.sim.checkers import history
 from knowngood.sim.clients import ENVIRONMENT
 from knowngood.sim.plan import START_MS
@@ -89,6 +90,38 @@ class Expectation:
     def verifying(self) -> "Expectation":
         """A recovery is being verified."""
         return self.that("verifying", lambda: isinstance(self._state().phase, Verifying))
+
+    def climbing(self, version: str, percent: float) -> "Expectation":
+        """A canary of the version is under way, with so much of the traffic."""
+        return self.share(version, percent).that(
+            f"a canary of {version}",
+            lambda: self._rollout(RolloutKind.CANARY, "to_version") == version,
+        )
+
+    def giving_way(self, version: str, percent: float) -> "Expectation":
+        """The version is being rolled back stage by stage, with so much of the traffic left."""
+        return self.share(version, percent).that(
+            f"{version} giving way",
+            lambda: self._rollout(RolloutKind.GRADUAL, "from_version") == version,
+        )
+
+    def _rollout(self, kind: RolloutKind, name: str) -> str | None:
+        rollout = self._state().rollout
+        return getattr(rollout, name) if rollout and rollout.kind is kind else None
+
+    def paused(self, by: str | None = None) -> "Expectation":
+        """The rollout is paused, by whom."""
+
+        def held() -> bool:
+            rollout = self._state().rollout
+            pause = rollout.pause if rollout else None
+            return pause is not None and by in (None, pause.actor)
+
+        return self.that(f"a rollout paused by {by or 'anybody'}", held)
+
+    def no_rollout(self) -> "Expectation":
+        """No rollout is under way."""
+        return self.that("no rollout", lambda: self._state().rollout is None)
 
     def rolled_back(self, times: int = 1) -> "Expectation":
         """So many rollbacks were carried out up to now."""

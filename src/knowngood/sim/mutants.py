@@ -41,6 +41,7 @@ from knowngood.ports import Delivered, Rejected
 from knowngood.sdk import worker
 from knowngood.sdk.snapshot import parse_snapshot
 from knowngood.sim import traps, world
+from knowngood.sim.mutants_rollouts import ROLLOUT_MUTANTS, ROLLOUT_STORIES
 from knowngood.sim.scenarios import Scenario
 
 Patch = tuple[Any, str, Any]
@@ -299,7 +300,7 @@ def flap_guard_off() -> list[Patch]:
 def quarantine_ignored() -> list[Patch]:
     """A rollback goes to whatever served last, however it ended."""
 
-    def newest(state: State, suspect: str) -> str | None:
+    def newest(state: State, suspect: str, unfit: Mapping[str, str]) -> str | None:
         served = [e for e in state.ledger if e.version != suspect and e.routed_ms is not None]
         return max(served, key=lambda e: e.routed_ms or 0).version if served else None
 
@@ -420,6 +421,7 @@ STORIES: Mapping[Callable[[], list[Patch]], Callable[[], Scenario]] = {
     rejected_is_sent: traps.rejected,
     verifies_for_ever: traps.silence_after_a_rollback,
     brakes_hold_people: traps.rollback_under_a_hold,
+    **ROLLOUT_STORIES,
 }
 MUTANTS = tuple(
     Mutant(patches.__name__, patches, STORIES.get(patches))
@@ -459,5 +461,6 @@ MUTANTS = tuple(
         verifies_for_ever,
         nobody_is_told,
         slow_is_well,
+        *ROLLOUT_MUTANTS,
     )
 )

@@ -14,10 +14,13 @@ whole timeline when an expectation or a law does not hold.
 """
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
+from knowngood.core.rules import PromptPolicy
 from knowngood.core.steps.operator import RollbackRequest
+from knowngood.core.steps.rollouts import AT_ONCE
 from knowngood.core.units import duration_ms
 from knowngood.sim.checkers import LAWS, Checker
 from knowngood.sim.clients import SimClient
@@ -161,6 +164,58 @@ class Moment:
     def canary(self, version: str, percent: float) -> "Moment":
         """A person gives a version a share of the traffic."""
         return self.do(lambda: self.person.split(self.prompt, version, round(percent * 100)))
+
+    def climb(self, version: str, *, override: tuple[str, ...] = (), **ladder: Any) -> "Moment":
+        """A person promotes a version up a ladder, the policy's but for what is named of it."""
+        return self.do(
+            lambda: self.person.climb(
+                self.prompt, version, replace(self._rules().canary, **ladder), override=override
+            )
+        )
+
+    def now(self, version: str, *, override: tuple[str, ...] = ()) -> "Moment":
+        """A person promotes a version to everybody at once; it bakes without a control."""
+        return self.do(lambda: self.person.climb(self.prompt, version, AT_ONCE, override=override))
+
+    def pause(self) -> "Moment":
+        """A person pauses the rollout."""
+        return self.do(lambda: self.person.pause(self.prompt))
+
+    def resume(self) -> "Moment":
+        """A person lets it go on."""
+        return self.do(lambda: self.person.resume(self.prompt))
+
+    def skip(self) -> "Moment":
+        """A person goes on to the next stage without proof."""
+        return self.do(lambda: self.person.skip(self.prompt))
+
+    def abort(self) -> "Moment":
+        """A person takes the new version off again."""
+        return self.do(lambda: self.person.abort(self.prompt))
+
+    def replan(self, *stages: float, **ladder: Any) -> "Moment":
+        """A person gives the rollout other stages (percent) from here on, or other times."""
+
+        def change() -> None:
+            rollout = self.world.state(self.prompt, self.person.environment).rollout
+            steps = rollout.ladder if rollout else self._rules().canary
+            stages_bp = tuple(round(p * 100) for p in stages) or steps.stages_bp
+            self.person.replan(self.prompt, replace(steps, stages_bp=stages_bp, **ladder))
+
+        return self.do(change)
+
+    def give_way(self, target: str | None = None, **ladder: Any) -> "Moment":
+        """A person rolls back stage by stage, by the policy's ladder but for what is named."""
+
+        def begin() -> None:
+            steps = replace(self._rules().gradual, **ladder)
+            request = RollbackRequest("by hand", target, gradual=steps, actor=self.person.name)
+            self.person.roll_back(self.prompt, request)
+
+        return self.do(begin)
+
+    def _rules(self) -> PromptPolicy:
+        return self.world.policy.for_prompt(self.prompt)
 
     def script(self, version: str, *steps: tuple[str, float]) -> "Moment":
         """A script gives a version these shares (percent), each some time after the moment."""
