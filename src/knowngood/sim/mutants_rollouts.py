@@ -11,6 +11,7 @@ from knowngood.core.gate import Gate, allow
 from knowngood.core.model import SetRollout, State
 from knowngood.core.rollout import Ladder, Rollout
 from knowngood.core.steps import (
+    advance,
     bake,
     gradual,
     ladder,
@@ -67,7 +68,7 @@ def automation_off_ignored() -> list[Patch]:
 
 def salt_changed_at_a_stage() -> list[Patch]:
     """Each stage gives the version to other users."""
-    real = ladder.stage_actions
+    real = advance.stage_actions
 
     def changed(state: State, *given: Any) -> Any:
         first: Any
@@ -177,7 +178,7 @@ def never_asks() -> list[Patch]:
 
 def late_stage_unnoticed() -> list[Patch]:
     """A stage's time begins with the decision, however much later it came into force."""
-    return [(ladder, "LATE_LOOK_MS", 86_400_000)]
+    return [(advance, "LATE_LOOK_MS", 86_400_000)]
 
 
 def promotion_over_a_rollout() -> list[Patch]:
