@@ -107,12 +107,25 @@ def test_the_absence_of_harm_is_no_proof(second):
     assert kinds(story.done).count("rollout.waiting") == 1
 
 
+def test_no_stage_is_left_on_the_proof_of_a_smaller_one():
+    """Some harm comes with the load: each stage is proven by calls of its own, the bake as well."""
+    story = began()
+    story.goes_on(10, v1=FINE, v2=FINE)
+    assert shares(story) == [100, 500]
+    story.goes_on(60, v1=FINE)
+    assert shares(story) == [100, 500] and "stage_proof" in story.waits()
+    while shares(story)[-1] < 9_500:
+        story.sees(v1=FINE, v2=FINE)
+    story.goes_on(60, v1=FINE)
+    assert story.state.standing("v2") is Standing.CANDIDATE
+
+
 def test_how_long_it_still_takes_at_this_traffic():
-    """Two calls a second of the seventy that are needed: half a minute."""
+    """Two calls a second of the seventy that are needed, since the first look: half a minute."""
     story = began()
     story.goes_on(20, v1=FINE, v2=calls(ok=2))
     (wait,) = [w for w in story.decision().waiting_on if w.kind == "stage_proof"]
-    assert (wait.need, wait.have) == (70, 40) and wait.eta_ms == 15_000
+    assert (wait.need, wait.have) == (70, 38) and wait.eta_ms == 16_000
 
 
 def test_a_timed_ladder_gives_up_the_proof_and_nothing_else():

@@ -45,7 +45,8 @@ class Rollout:
     concurrent control, until that is released (0). `triggers` are what a gradual rollback is for.
     `begun`: both arms are compared since this stage began; `answer` is what that has said, once it
     is final.
-    `unseen` holds until the first look after the stage was put in force.
+    `unseen` holds until the first look after the stage was put in force; `before_count` and
+    `before_bad_count` are the calls of the version on trial until then, and those that had failed.
     """
 
     kind: RolloutKind
@@ -63,6 +64,8 @@ class Rollout:
     begun: Begun | None = None
     answer: Experiment | None = None
     unseen: bool = True
+    before_count: int = 0
+    before_bad_count: int = 0
 
     @property
     def share_bp(self) -> int:

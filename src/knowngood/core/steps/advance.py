@@ -42,12 +42,28 @@ def first_look(case: Case, rollout: Rollout) -> Step | None:
     if since_ms == 0 or (since_ms > 0 and not rollout.unseen):
         return None
     if 0 < since_ms <= LATE_LOOK_MS:
-        return Step((SetRollout(replace(rollout, unseen=False)),))
+        return Step((SetRollout(_from_here(case, replace(rollout, unseen=False))),))
     why = "nobody has looked since it was put in force"
     if since_ms < 0:
         why = "the clock was set back"
     words = f"{why}: the stage of {ladder.share(rollout.share_bp)} begins now"
     # Whoever finds it in the future may be late itself: the next look says whether it was.
-    anew = replace(rollout, stage_ms=case.now_ms, unseen=since_ms < 0)
+    anew = _from_here(case, replace(rollout, stage_ms=case.now_ms, unseen=since_ms < 0))
     detail = {"version": rollout.moving, "stage": rollout.stage, "began_ms": rollout.stage_ms}
     return Step((SetRollout(anew), Record("rollout.stage_anew", words, detail)))
+
+
+def _from_here(case: Case, rollout: Rollout) -> Rollout:
+    calls = case.observed.evidence(rollout.moving).lifetime
+    return replace(rollout, before_count=calls.call_count, before_bad_count=calls.error_count)
+
+
+def of_stage(case: Case, rollout: Rollout) -> tuple[int, int]:
+    """The calls of the version on trial since its stage is in force, and how many failed.
+
+    What it has shown at a smaller share is no proof for a larger one: some harm comes with the
+    load. Detectors that had to begin anew have forgotten what came before, too.
+    """
+    calls = case.observed.evidence(rollout.moving).lifetime
+    n, bad = calls.call_count - rollout.before_count, calls.error_count - rollout.before_bad_count
+    return (calls.call_count, calls.error_count) if n < 0 or bad < 0 else (n, bad)

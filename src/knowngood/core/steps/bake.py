@@ -19,7 +19,7 @@ from knowngood.core.model import (
 )
 from knowngood.core.rollout import Rollout
 from knowngood.core.stats import is_safe, safe_calls
-from knowngood.core.steps.advance import first_look
+from knowngood.core.steps.advance import first_look, of_stage
 from knowngood.core.steps.case import IDLE, Case, Step
 
 UNSAFE_RATE = 0.05  # the critical gate: the error rate that a good version is proven to be below
@@ -52,6 +52,8 @@ def bake(case: Case) -> Step:
         return Step(waiting_on=(held,))
     calls = case.observed.evidence(version).lifetime
     n, bad = calls.call_count, calls.error_count
+    if rollout is not None:
+        n, bad = of_stage(case, rollout)
     if is_safe(bad, n, UNSAFE_RATE):
         because = (
             f"survived {duration(case.policy.bake.for_ms)} at {_share(rollout)}: "

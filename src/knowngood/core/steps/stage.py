@@ -14,6 +14,7 @@ from knowngood.core.model import Finding, Response, Verdict, Wait
 from knowngood.core.policy_freeze import freeze_in_force
 from knowngood.core.rollout import Rollout
 from knowngood.core.stats import is_safe, safe_calls
+from knowngood.core.steps.advance import of_stage
 from knowngood.core.steps.brakes import in_force
 from knowngood.core.steps.case import Case
 from knowngood.core.steps.comparison import ab_gate
@@ -104,9 +105,9 @@ def _breach(case: Case, rollout: Rollout) -> Gate:
 
 
 def _errors(case: Case, rollout: Rollout) -> Gate:
-    """Proof that the version fails in fewer than 5 % of its calls; never the absence of harm."""
+    """Proof that it fails in fewer than 5 % of its calls at this stage; not the absence of harm."""
     evidence = case.observed.evidence(rollout.moving)
-    n, bad = evidence.lifetime.call_count, evidence.lifetime.error_count
+    n, bad = of_stage(case, rollout)
     seen = f"errors {percent(bad / n if n else 0)} ({bad} of {n})"
     if is_safe(bad, n, UNSAFE_RATE):
         return allow("errors", f"proven below {percent(UNSAFE_RATE)}: {seen}")
