@@ -265,6 +265,17 @@ def test_slow_calls_are_a_guardrail_like_any_other():
     assert story.state.rollout.answer.state is ExperimentState.FAIL
 
 
+def test_nobody_sees_a_final_answer_before_it_is_kept():
+    """A look on data that the engine has not read yet says that the answer is on its way."""
+    story = last_stage()
+    story.arms = WORSE
+    (found,) = gate(story)
+    assert found.answer is Answer.NOT_YET and "about to be written down" in found.because
+    assert wait_words(found.waiting_on[0]) == "the A/B gate: its answer, within a minute"
+    story.sees(v1=FINE, v2=FINE)
+    assert gate(story)[0].answer is Answer.DENY
+
+
 # --- Kept and made again
 
 

@@ -49,6 +49,8 @@ def reason_words(reason: Reason, found: Experiment) -> str:
             return f"not shown yet: {name} {'not worse by ' + margin if margin else 'better'}"
         case "max_units":
             return f"{found.units_count:,} units per arm are as many as were planned"
+        case "deciding":
+            return "its answer is about to be written down"
         case "one_look":
             return "there is one look only, at the number of units that was named beforehand"
         case _:

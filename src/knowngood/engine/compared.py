@@ -10,7 +10,7 @@ from knowngood.core.window import BUCKET_MS, EMPTY, Window, merge, total
 from knowngood.ports import Series, Units, VersionKey
 
 # A gate that stays shut for a day need not be asked by the second, and a hundred thousand units
-# take a tenth of a second to count.
+# take up to half a second to count.
 READ_EVERY_MS = 60_000
 
 

@@ -15,7 +15,7 @@ from knowngood.core.rollout import Ladder, Rollout, RolloutKind
 from knowngood.core.rules import PromptPolicy
 from knowngood.core.steps import operator, rollouts
 from knowngood.core.steps.case import Case
-from knowngood.core.steps.comparison import answer
+from knowngood.core.steps.comparison import shown
 from knowngood.core.steps.ladder import every_gate
 from knowngood.core.window import total
 from knowngood.engine.observe import partners
@@ -319,7 +319,7 @@ def explained(case: Case) -> dict[str, Any] | None:
 
 def comparison_data(case: Case, rollout: Rollout) -> dict[str, Any] | None:
     """What the A/B gate says, in core's words; None while it is not asked."""
-    begun, found = rollout.begun, answer(case, rollout)
+    begun, found = rollout.begun, shown(case, rollout)
     if begun is None or found is None:
         return None
     return {

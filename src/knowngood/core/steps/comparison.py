@@ -21,7 +21,7 @@ from knowngood.core.model import Action, Record, SetRollout, Severity, State, To
 from knowngood.core.rollout import Rollout
 from knowngood.core.rules import PromptPolicy
 from knowngood.core.steps.case import Case, env_option, page, title
-from knowngood.core.trial import Begun, Experiment, ExperimentState
+from knowngood.core.trial import Begun, Experiment, ExperimentState, Reason
 from knowngood.core.unit_sums import Arms, ArmSummary
 from knowngood.core.watch import is_score
 from knowngood.core.window import Window
@@ -65,6 +65,20 @@ def answer(case: Case, rollout: Rollout) -> Experiment | None:
     return judge(begun, arms.control, arms.candidate, None, case.now_ms)
 
 
+def shown(case: Case, rollout: Rollout) -> Experiment | None:
+    """What people may see of the comparison; None while it is not asked.
+
+    A final answer is kept before anybody is told of it: whoever saw one on fresher data than the
+    engine's would have looked twice, where there is one look only.
+    """
+    found = answer(case, rollout)
+    if found is None or not found.is_final or rollout.answer is not None:
+        return found
+    return Experiment(
+        ExperimentState.CONTINUE, (Reason("deciding"),), units_count=found.units_count
+    )
+
+
 def answered(case: Case, rollout: Rollout, found: Experiment) -> tuple[Action, ...]:
     """Remember a final answer; a person is asked unless it lets through."""
     words = f"{rollout.to_version} beside {rollout.from_version}: {experiment_words(found)}"
@@ -86,7 +100,7 @@ def answered(case: Case, rollout: Rollout, found: Experiment) -> tuple[Action, .
 
 def ab_gate(case: Case, rollout: Rollout) -> tuple[Gate, ...]:
     """The gate as the one of its list; none where it is not asked."""
-    found = answer(case, rollout)
+    found = shown(case, rollout)
     if found is None:
         return ()
     why = "; ".join(reason_words(reason, found) for reason in found.reasons)
@@ -101,6 +115,7 @@ def ab_gate(case: Case, rollout: Rollout) -> tuple[Gate, ...]:
             return (deny(GATE, f"not shown: {why}"),)
         case ExperimentState.CONTINUE:
             waits = [Wait(GATE, w.need, w.have, gate_wait_words(w), w.eta_ms) for w in found.waits]
+            waits = waits or [Wait(GATE, detail="its answer, within a minute")]
             return (not_yet(GATE, why or "nothing speaks against it so far", *waits),)
 
 
