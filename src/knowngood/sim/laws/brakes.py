@@ -41,20 +41,22 @@ class Flapping(Checker):
         """Hold each automatic rollback against those before it."""
         for record, before, _ in rollbacks(event):
             if record.detail["automatic"]:
-                self._count(before, event.now_ms)
+                # What gives way already goes faster: it is the same rollback, and counts as well.
+                faster = before.rollout is not None and before.rollout.kind is RolloutKind.GRADUAL
+                self._count(before, event.now_ms, anew=not faster)
 
-    def _count(self, state: State, now_ms: int) -> None:
+    def _count(self, state: State, now_ms: int, anew: bool) -> None:
         rule = self.world.policy.for_prompt(state.prompt).flap
         mine = self.mine.setdefault(key_of(state), [])
         fleet = self.fleet.setdefault(state.environment, [])
-        if mine and now_ms - mine[-1] < rule.cooldown_ms:
+        if anew and mine and now_ms - mine[-1] < rule.cooldown_ms:
             self.fail(f"{name_of(state)}: rolled back again after {now_ms - mine[-1]} ms")
         for times, most, whose in (
             (mine, rule.per_prompt_hour_count, state.prompt),
             (fleet, rule.fleet_hour_count, "the fleet"),
         ):
             recent = sum(1 for ms in times if ms > now_ms - HOUR_MS)
-            if recent >= most:
+            if anew and recent >= most:
                 self.fail(f"{name_of(state)}: rollback {recent + 1} of {whose} within an hour")
             times.append(now_ms)
 
