@@ -41,6 +41,16 @@ def stage_left_without_proof() -> list[Patch]:
     return [(stage, "_errors", _open("errors"))]
 
 
+def earlier_calls_prove() -> list[Patch]:
+    """A stage is proven by what the version did at a smaller share."""
+
+    def since_it_came(case: Case, rollout: Rollout) -> tuple[int, int]:
+        calls = case.observed.evidence(rollout.moving).lifetime
+        return calls.call_count, calls.error_count
+
+    return [(stage, "of_stage", since_it_came), (bake, "of_stage", since_it_came)]
+
+
 def stage_time_ignored() -> list[Patch]:
     """A stage is left as soon as it is proven, however short it was."""
     return [(stage, "_time", _open("time"))]
@@ -199,6 +209,7 @@ ROLLOUT_STORIES: Mapping[Callable[[], list[Patch]], Callable[[], Scenario]] = {
 }
 ROLLOUT_MUTANTS = (
     stage_left_without_proof,
+    earlier_calls_prove,
     stage_time_ignored,
     pause_ignored,
     freeze_ignored,

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 # Beyond doubt: in twelve of twenty seconds at least half of the calls failed, forty calls in all.
 LOOKS_BACK_MS = 20_000
 SECONDS, CALLS = 12, 40
+SEEN_SLACK_MS = 15_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,7 @@ class Following(Checker):
         """A checker that has seen no route."""
         super().__init__(world)
         self.stage: dict[StateKey, Since] = {}
+        self.seen_ms: dict[StateKey, int] = {}  # the first look at a stage: its calls begin here
         self.came_ms: dict[tuple[StateKey, str], int] = {}  # where its first calls are
         self.fresh_ms: dict[tuple[StateKey, str], int] = {}  # where its detectors begin
 
@@ -54,6 +56,9 @@ class Following(Checker):
                 self.stage[key] = Since(event.now_ms, self.world.now_ms)
             elif "rollout.stage_anew" in kinds_of(change):
                 self.stage[key] = Since(event.now_ms, self.stage[key].really_ms)
+            looked = _unseen(before) and not _unseen(after)
+            if looked or "rollout.stage_anew" in kinds_of(change):
+                self.seen_ms[key] = event.now_ms
             old = {arm.version for arm in before.route.arms} if before.route else set()
             for arm in after.route.arms if after.route else ():
                 if arm.version not in old:
@@ -80,8 +85,26 @@ class Following(Checker):
         return failing >= SECONDS and calls >= CALLS and bad * 2 >= calls
 
     def unproven(self, state: State, version: str, limit: float, until_ms: int) -> str | None:
-        """Why the version's calls since it came do not prove its error rate below the limit."""
-        since_ms = self.came_ms.get((key_of(state), version), 0)
+        """Why the version's calls do not prove its error rate below the limit.
+
+        In a rollout only those of the stage in force count, else all since it came.
+        """
+        came_ms = self.came_ms.get((key_of(state), version), 0)
+        if state.rollout is None:
+            return self._unproven_since(state, version, limit, came_ms, until_ms)
+        seen_ms = closed_until_ms(self.seen_ms.get(key_of(state), until_ms))
+        words: str | None = None
+        # Where writes were refused that look saw no further than some seconds before.
+        for since_ms in range(seen_ms, seen_ms - SEEN_SLACK_MS, -BUCKET_MS):
+            begins_ms = max(since_ms, came_ms)
+            words = self._unproven_since(state, version, limit, begins_ms, until_ms)
+            if words is None:
+                return None
+        return words
+
+    def _unproven_since(
+        self, state: State, version: str, limit: float, since_ms: int, until_ms: int
+    ) -> str | None:
         tally = self.world.accepted.between((*key_of(state), version), since_ms, until_ms)
         # With two intakes an engine may have missed a few calls, good ones or bad ones.
         alone = self.world.plan.engine_count == 1
@@ -113,6 +136,10 @@ def log_safe_evidence(bad: int, n: int, limit: float) -> float:
 
 def _is_paused(state: State) -> bool:
     return state.rollout is not None and state.rollout.pause is not None
+
+
+def _unseen(state: State) -> bool:
+    return state.rollout is not None and state.rollout.unseen
 
 
 def _in_force(state: State) -> Hashable:

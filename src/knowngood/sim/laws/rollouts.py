@@ -51,9 +51,9 @@ def is_last(rollout: Rollout) -> bool:
 class Stages(Following):
     """No stage is left by the system before its time, while anything holds it, or without proof.
 
-    Proof is evidence of 20 against 5 % errors, on calls that the store took in since the deploy;
-    a timed ladder asks for none. The way back down waits for its time only, and for a person who
-    paused it.
+    Proof is evidence of 20 against 5 % errors, on calls that the store took in since the stage is
+    in force; a timed ladder asks for none. The way back down waits for its time only, and for a
+    person who paused it.
     """
 
     def __init__(self, world: "World") -> None:

@@ -91,7 +91,8 @@ def _deeds(before: State, after: State) -> list[str]:
 
 def _without_looks(state: State) -> Rollout | None:
     """That a stage was looked at is no deed."""
-    return replace(state.rollout, unseen=False) if state.rollout else None
+    rollout = state.rollout
+    return replace(rollout, unseen=False, before_count=0, before_bad_count=0) if rollout else None
 
 
 class Pages(Checker):
