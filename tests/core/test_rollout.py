@@ -9,20 +9,17 @@ from knowngood.core.model import (
     Census,
     Confirming,
     Hold,
-    Route,
     Standing,
     Steady,
     Verifying,
     whole,
 )
 from knowngood.core.rollout import Ladder
-from knowngood.core.steps import operator, rollouts
-from knowngood.core.steps.case import Case
+from knowngood.core.steps import rollouts
 from tests.core.build import (
     ALL_SILENT,
     BAD,
     DAY,
-    DEFAULT,
     FAIR,
     FINE,
     HOUR,
@@ -37,32 +34,7 @@ from tests.core.build import (
     policy,
     state,
 )
-
-OLD = state("v1", entry("v0", "good", -9 * DAY), entry("v1", "good", -2 * DAY), since=-2 * DAY)
-STEPS = Ladder((100, 500, 2_500, 10_000), 10 * SECOND, 60 * SECOND)
-RULES = policy(bake={"for": "30s", "holdback": "5%"})
-SLOW = calls(ok=5)
-
-
-def began(steps: Ladder = STEPS, rules=RULES, start=OLD, holdback_bp: int = 500) -> Story:
-    """v2 has just begun to climb."""
-    story = Story(start, rules)
-    asked = rollouts.Promotion("v2", steps, holdback_bp, "a better prompt", "ann")
-    story.does(rollouts.begin(story.state, asked, None, story.now_ms))
-    return story
-
-
-def shares(story: Story) -> list[int]:
-    """The shares that v2 was given, in order."""
-    moved = [action for action in story.done if type(action).__name__ == "MoveRoute"]
-    return [sum(arm.weight_bp for arm in action.arms if arm.version == "v2") for action in moved]
-
-
-def case(story: Story) -> Case:
-    """What an order sees."""
-    decision = story.decision()
-    return Case(story.state, story.observed(), story.policy, decision.findings, story.now_ms)
-
+from tests.core.climb import OLD, STEPS, began, case, giving_way, shares
 
 # --- Climbing
 
@@ -385,164 +357,6 @@ def test_an_open_question_keeps_the_control():
     assert shares(story)[-1] == 9_500 and story.state.standing("v2") is Standing.CANDIDATE
 
 
-# --- Back down
-
-
-DOWN = Ladder((7_500, 5_000, 2_500, 0), 10 * SECOND, 10 * SECOND)
-NEW = state("v2", entry("v1", "good", -2 * DAY), entry("v2", "candidate", -HOUR), since=-HOUR)
-
-
-def giving_way(start=NEW, steps: Ladder = DOWN) -> Story:
-    """A person rolls v2 back, gently."""
-    story = Story(start, DEFAULT)
-    story.sees(v2=FINE)
-    asked = operator.RollbackRequest("a little worse", gradual=steps, actor="ann")
-    story.does(operator.roll_back(case(story), asked))
-    return story
-
-
-def test_a_gradual_rollback_gives_way_and_is_verified():
-    """75, 50, 25, 0 %: then it is proven on the target like any other."""
-    story = giving_way()
-    assert story.state.standing("v2") is Standing.QUARANTINED
-    story.goes_on(41, v1=FINE, v2=FINE)
-    assert shares(story) == [7_500, 5_000, 2_500, 0]
-    assert story.state.route.arms == whole("v1")
-    assert kinds(story.done)[-1] == "rollback.verified" or isinstance(story.state.phase, Verifying)
-    story.goes_on(5, v1=FINE)
-    assert "rollback.verified" in kinds(story.done) and story.state.rollout is None
-
-
-def test_a_target_that_fails_pauses_it():
-    """Worse than 2 % on the target: nobody else is moved, and on-call is paged."""
-    story = giving_way()
-    story.until("rollout.paused", v1=BAD, v2=FINE)
-    assert story.state.rollout.pause.actor == "system"
-    assert any("gradual rollback paused" in page.subject for page in pages(story.done))
-    held = shares(story)
-    story.goes_on(30, v1=BAD, v2=FINE)
-    assert shares(story) == held
-
-
-def test_a_gradual_rollback_needs_a_stage_below():
-    """What has 5 % has nothing to give way by 75, 50 and 25 %: it can be rolled back at once."""
-    story = began()
-    story.goes_on(12, v1=FINE, v2=FINE)
-    asked = operator.RollbackRequest("a little worse", gradual=DOWN, actor="ann")
-    with pytest.raises(BadLadder, match="v2 has 5%"):
-        operator.roll_back(case(story), asked)
-
-
-def test_it_can_be_made_instant_at_any_moment():
-    """A rollback without stages goes all the way now."""
-    story = giving_way()
-    story.goes_on(12, v1=FINE, v2=FINE)
-    story.does(operator.roll_back(case(story), operator.RollbackRequest("enough")))
-    assert story.state.route.arms == whole("v1") and isinstance(story.state.phase, Verifying)
-
-
-def test_a_second_gradual_rollback_is_refused():
-    """It is under way already; it can be skipped, paused, or made instant."""
-    story = giving_way()
-    with pytest.raises(InProgress, match="is being rolled back"):
-        operator.roll_back(
-            case(story), operator.RollbackRequest("again", gradual=DOWN, actor="bob")
-        )
-    with pytest.raises(BadRequest, match="bring it back"):
-        rollouts.abort(story.state, "no")
-
-
-def test_a_breach_on_the_way_down_ends_it_at_once():
-    """The version that gives way turns critical: nobody waits for the next stage."""
-    story = giving_way()
-    story.until("rollback.switched", v1=FINE, v2=BAD)
-    assert story.state.route.arms == whole("v1")
-
-
-def test_a_brake_does_not_stop_what_gives_way():
-    """Automation is off and the version breaks: the rollback by hand goes on all the same."""
-    story = giving_way()
-    story.state = replace(story.state, automation=Hold(NOW + HOUR, "a demo", "bob"))
-    story.goes_on(45, v1=FINE, v2=BAD)
-    assert story.state.route.arms == whole("v1")
-
-
-def test_blind_moves_nobody_onto_the_target():
-    """Nobody reports: the stage stays until somebody does."""
-    story = giving_way()
-    story.goes_on(5, v1=FINE, v2=FINE)
-    story.census = ALL_SILENT
-    story.goes_on(60)
-    assert shares(story) == [7_500]
-
-
-def test_a_canary_gives_way_from_where_it_stands():
-    """At 25 % it goes to 10 % and never up to 75 %."""
-    split = state(
-        "v1", entry("v1", "good", -DAY), entry("v2", "candidate", -MINUTE), trial=("v2", 2_500)
-    )
-    story = giving_way(split, Ladder((7_500, 1_000, 0), 10 * SECOND, 10 * SECOND))
-    assert story.state.rollout.ladder.stages_bp == (1_000, 0)
-    assert story.state.route.salt == "salt"
-
-
-def test_a_trigger_that_says_gradual_gives_way():
-    """An automatic rollback by a `method: gradual` trigger takes its stages."""
-    rules = policy(
-        triggers={"error_critical": {"method": "gradual"}, "error_high": None},
-        gradual={"stages": ["50%", "0%"], "hold": "10s"},
-    )
-    story = Story(NEW, rules)
-    story.until("rollback.gradual", v2=BAD)
-    assert isinstance(story.state.route, Route) and story.state.route.weight_bp("v2") == 5_000
-    assert story.state.rollout.actor == "system"
-
-
-def test_a_gradual_rollback_by_itself_goes_all_the_way():
-    """The trigger that began it goes on being breached: no second suspicion, no flap guard."""
-    rules = policy(
-        triggers={"error_critical": {"method": "gradual"}, "error_high": None},
-        gradual={"stages": ["50%", "0%"], "hold": "10s"},
-    )
-    story = Story(NEW, rules)
-    story.until("rollback.gradual", v2=BAD)
-    story.goes_on(15, v1=FINE, v2=BAD)
-    assert story.state.route.arms == whole("v1") and "rollback.completed" in kinds(story.done)
-    assert kinds(story.done).count("rollback.suspected") == 1
-    assert any("GRADUAL ROLLBACK v2 -> v1" in page.subject for page in pages(story.done))
-
-
-def test_the_flap_guard_does_not_slow_down_a_rollback_under_way():
-    """It turns critical on the way down: the same rollback, made faster."""
-    rules = policy(
-        triggers={
-            "error_critical": {"method": "gradual"},
-            "error_high": None,
-            "worse": {
-                "when": "error_rate > 30%",
-                "severity": "critical",
-                "action": "rollback",
-                "method": "instant",
-            },
-        },
-        gradual={"stages": ["50%", "0%"], "hold": "10m"},
-    )
-    story = Story(NEW, rules)
-    story.until("rollback.gradual", v2=BAD)
-    story.until("rollback.switched", v1=FINE, v2=calls(ok=20, errors=80))
-    assert story.state.route.arms == whole("v1")
-
-
-def test_a_person_who_resumes_knows_what_the_target_did():
-    """The target's failures before the word are no reason to pause again at once."""
-    story = giving_way()
-    story.until("rollout.paused", v1=BAD, v2=FINE)
-    story.does(rollouts.resume(story.state, "it was one bad minute", story.now_ms))
-    story.goes_on(60, v1=FINE, v2=FINE)
-    assert kinds(story.done).count("rollout.paused") == 1
-    assert shares(story)[-1] == 0
-
-
 # --- Clocks
 
 
@@ -588,3 +402,56 @@ def test_blind_on_the_control_is_blind():
     story.census = ALL_SILENT
     story.goes_on(20)
     assert shares(story) == [100]
+
+
+# --- What must not be hidden
+
+
+@pytest.mark.parametrize("verb", ["skip", "abort"])
+def test_nobody_hides_a_breach_that_is_being_confirmed(verb):
+    """Rollback wins: whoever skips or aborts now is told to roll back."""
+    story = began()
+    story.goes_on(3, v1=FINE, v2=FINE)
+    story.until("rollback.suspected", v1=FINE, v2=BAD)
+    orders = {
+        "skip": lambda: rollouts.skip(case(story), "hurry", "ann"),
+        "abort": lambda: rollouts.abort(story.state, "never mind"),
+    }
+    with pytest.raises(InProgress, match="is being confirmed") as refused:
+        orders[verb]()
+    assert "knowngood rollback" in refused.value.next_step
+
+
+def test_a_rollout_that_was_paused_for_days_is_no_old_version():
+    """A canary of a version that is known good is rolled back like any other."""
+    start = state(
+        "v1", entry("v1", "good", -9 * DAY), entry("v2", "good", -5 * DAY), since=-2 * DAY
+    )
+    story = began(start=start)
+    story.does(rollouts.pause(story.state, "weekend", "ann", story.now_ms))
+    story.sees(2 * DAY, v1=FINE)
+    story.until("rollback.switched", v1=FINE, v2=BAD)
+    assert story.state.route.arms == whole("v1")
+
+
+def test_a_hold_of_nothing_still_takes_a_look_and_proof_at_each_stage():
+    """One tick never climbs two stages on the calls of the first."""
+    story = began(replace(STEPS, hold_ms=0))
+    story.goes_on(1, v1=FINE, v2=FINE)
+    assert shares(story) == [100]
+    story.goes_on(1, v1=FINE, v2=FINE)
+    assert shares(story) == [100, 500]
+
+
+def test_a_fix_during_the_bake_is_tried_beside_what_nearly_everybody_has():
+    """The old version's holdback is no control for the next one, nor where all users go."""
+    story = began()
+    for _ in range(3):
+        story.does(rollouts.skip(case(story), "go", "ann"))
+        story.goes_on(1, v1=FINE, v2=FINE)
+    fix = rollouts.Promotion("v3", STEPS, 500, "a fix", "ann", ("in_progress",))
+    story.does(rollouts.begin(story.state, fix, None, story.now_ms))
+    assert [(a.version, a.weight_bp) for a in story.state.route.arms] == [
+        ("v2", 9_900),
+        ("v3", 100),
+    ]

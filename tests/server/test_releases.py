@@ -1,5 +1,6 @@
 """Releases of several prompts: they come and go in one transaction, or not at all."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -192,3 +193,38 @@ def test_a_dry_run_moves_nothing(world):
     did = promote(world, dry_run=True)["did"]
     assert set(did) == set(NEW) and all("5%" in " ".join(words) for words in did.values())
     assert states(world) == before
+
+
+def test_a_breach_that_is_being_confirmed_is_not_climbed_over(world):
+    """Whoever was ready and then breached is moved by nobody, and its own rollback goes on."""
+    promote(world)
+    world.post("/api/automation", state="off", prompt=FAQ, **{"for": "1h"}, because="a demo")
+    serve(world, 4, quiet=(PROMPT,))
+    serve(world, 12, bad=(FAQ,))
+    assert type(states(world)[FAQ].phase).__name__ == "Confirming"
+    serve(world, 10, bad=(FAQ,))
+    assert shares(world) == [500, 500]
+    world.post("/api/automation", state="on", prompt=FAQ, because="it is over")
+    serve(world, 5, bad=(FAQ,))
+    assert shares(world) == [0, 0]
+
+
+def test_the_prompts_of_a_release_have_one_ladder(world):
+    """A prompt that has a share of it already is refused: the users would not be the same."""
+    order = {"prompt": FAQ, "version": NEW[FAQ], "because": "alone"}
+    world.post("/api/promote", **order)
+    error = world.refused("/api/releases/promote", 422, name="spring", because="go")
+    assert "has a share of the traffic already" in error["message"]
+
+
+def test_who_cannot_go_back_is_named(world):
+    """One prompt has no other good version: the other goes back, and the answer says so."""
+    promote(world, now=True)
+    key = ("production", FAQ)
+    before = world.runtime.store.states.get(*key)
+    ledger = tuple(e for e in before.ledger if e.version != OLD[FAQ])
+    data = vars(world.runtime.store.states)["_data"]
+    data.states[key] = replace(before, ledger=ledger)
+    answer = world.post("/api/releases/rollback", name="spring", because="complaints")
+    assert answer["left_behind"] == [FAQ] and answer["together_with"] == []
+    assert shares(world) == [0, 10_000]

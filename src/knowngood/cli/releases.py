@@ -166,6 +166,9 @@ def rollback(
     say(f"  {answer['from_version']} -> {answer['to_version']}, audit entry {answer['id']}")
     if answer.get("together_with"):
         say(f"  together with {', '.join(answer['together_with'])}")
+    if answer.get("left_behind"):
+        left = ", ".join(answer["left_behind"])
+        say(f"  NOT rolled back, no good version of their own: {left}")
 
 
 def _body(

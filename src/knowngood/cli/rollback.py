@@ -121,6 +121,9 @@ def _print(answer: dict[str, Any], prompt: str, env: str, with_server: bool) -> 
         say(f"  generation {answer['generation']}, audit entry {answer['id']}")
         if answer.get("together_with"):
             say(f"  together with what it was released with: {', '.join(answer['together_with'])}")
+        if answer.get("left_behind"):
+            left = ", ".join(answer["left_behind"])
+            say(f"  NOT rolled back, no good version of their own: {left}")
         if note := answer.get("note"):
             say(f"  {note}")
         if gradual:

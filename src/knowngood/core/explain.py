@@ -249,6 +249,8 @@ def _other_wait_words(wait: Wait, have: int, need: int) -> str:
             return f"the target to be healthy: {detail}"
         case "verify_metric":
             return f"the target's {metric_words(detail)} to be back: not enough evidence yet"
+        case "first_look":
+            return "the first look at this stage"
         case "stage_time":
             return f"the stage's time: {duration(wait.need or 0)} left"
         case "stage_proof":

@@ -58,7 +58,7 @@ def freeze(state: State, observed: Observed, now_ms: int) -> dict[str, Any]:
         "related": [to_data(related) for related in observed.related],
         "unrelated_clear": list(observed.unrelated_clear),
         "unfit": dict(observed.unfit),
-        "partners": [to_data(partner) for partner in observed.partners],
+        "partners": [to_data(_lean(partner)) for partner in observed.partners],
         "arms": to_data(observed.arms) if observed.arms else None,
     }
 

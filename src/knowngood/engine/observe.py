@@ -121,7 +121,7 @@ class Outlook:
 
     def _unfit(self, state: State, policy: PromptPolicy, now_ms: int) -> dict[str, str]:
         """Only where a target is about to be chosen: nobody else asks."""
-        if not isinstance(state.phase, Confirming):
+        if not isinstance(state.phase, Confirming | Verifying):
             return {}
         return unfit(self.store, state, policy, now_ms)
 

@@ -37,12 +37,13 @@ from knowngood.core.model import (
     Record,
     Route,
     State,
+    Verifying,
     Version,
 )
 from knowngood.core.rollout import Ladder
 from knowngood.core.steps import operator
 from knowngood.core.steps.case import Case
-from knowngood.core.steps.together import back_together
+from knowngood.core.steps.together import back_together, left_behind
 from knowngood.core.window import Window
 from knowngood.engine.ingest import closed_until_ms
 from knowngood.engine.observe import partners, unfit
@@ -288,22 +289,43 @@ def rollback(
     seen: list[Case] = []
 
     def beside() -> tuple[Change, ...]:
-        return back_together(seen[0], ask.because, automatic=False, gradual=steps, actor=ask.actor)
+        return back_together(
+            seen[-1],
+            ask.because,
+            automatic=False,
+            gradual=steps,
+            quarantine=quarantine,
+            actor=ask.actor,
+        )
 
     def decide(state: State) -> tuple[Action, ...]:
         case, trouble = case_of(desk, state, now_ms)
         poor = unfit(desk.store, state, case.policy, now_ms)
         mates = () if alone else partners(desk.store, state)
         case = replace(case, observed=replace(case.observed, unfit=poor, partners=mates))
-        seen[:] = [case]
+        seen.append(case)
+        if wanted is None and case.state.route and seen[0].state.route:
+            _refuse_another(seen[0].suspect, case)
         if trouble is None:
             return operator.roll_back(case, request)
         return _roll_back_blindly(case, request, trouble)
 
     done = carry_out(desk, environment, name, ask, decide, now_ms, beside)
-    mates = [partner.prompt for partner in seen[0].observed.partners] if done.actions else []
     result = _rollback_result(desk, done, now_ms)
-    return {**result, "together_with": mates} if mates else result
+    if done.actions and seen[-1].observed.partners:
+        result["together_with"] = [change.prompt for change in beside()]
+        result["left_behind"] = list(left_behind(seen[-1]))
+    return result
+
+
+def _refuse_another(suspect: str, case: Case) -> None:
+    """Whoever names no target means the version that they saw, not one that came meanwhile."""
+    if case.suspect != suspect and not isinstance(case.state.phase, Verifying):
+        raise StaleState(
+            f"{case.state.environment}/{case.state.prompt} has changed: {suspect} was to be rolled "
+            f"back, and {case.suspect} is on trial now",
+            next_step="look again and decide anew",
+        )
 
 
 def case_of(desk: Desk, state: State, now_ms: int) -> tuple[Case, str | None]:

@@ -4,15 +4,15 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from knowngood.core.errors import BadRequest, NotRouted, StaleState
+from knowngood.core.errors import BadLadder, BadRequest, NotRouted, StaleState
 from knowngood.core.history import AuditEntry
 from knowngood.core.model import FLEET, Action, Change, Join, MoveRoute, State
 from knowngood.core.release import Member, Release, is_same, new_release
 from knowngood.core.routing import new_salt
-from knowngood.core.steps.together import release_of
+from knowngood.core.steps.together import has_target, release_of
 from knowngood.server.act import ATTEMPTS, Ask, check_ask, rollback
 from knowngood.server.desk import Desk
-from knowngood.server.rollouts import Steps, change_of, promotion_actions
+from knowngood.server.rollouts import Steps, change_of, planned, promotion_actions
 from knowngood.server.words import action_words, when
 
 LISTED_MAX = 100
@@ -111,6 +111,7 @@ def promote(
     desk.check_environment(environment)
     check_ask(ask, because=True)
     found = desk.store.releases.get(name)
+    _refuse_unequal(desk, environment, found, steps)
     salt = new_salt(environment, f"release {name}", str(now_ms), 0)
 
     def decide(state: State, member: Member) -> tuple[Action, ...]:
@@ -125,6 +126,23 @@ def promote(
     return _carry_out_all(desk, environment, found, ask, decide, now_ms)
 
 
+def _refuse_unequal(desk: Desk, environment: str, found: Release, steps: Steps) -> None:
+    """One ladder for all of it, from its bottom: else the same users would not get all of it."""
+    ladders = {planned(desk.policy.for_prompt(m.prompt).canary, steps) for m in found.members}
+    if len(ladders) > 1 and not steps.now:
+        raise BadLadder(
+            "the policy has different ladders for the prompts of this release",
+            next_step="say one for all of them with --stages, --hold and --wait-at-most",
+        )
+    for member in found.members:
+        route = desk.store.states.get(environment, member.prompt).route
+        if route and route.candidate and route.candidate.version == member.version:
+            raise BadRequest(
+                f"{member.prompt}:{member.version} has a share of the traffic already",
+                next_step="abort its rollout, or promote it to everybody, then the release",
+            )
+
+
 def roll_back(desk: Desk, environment: str, name: str, ask: Ask, now_ms: int) -> dict[str, Any]:
     """Roll back all of a release's versions that are served, in one transaction.
 
@@ -133,10 +151,13 @@ def roll_back(desk: Desk, environment: str, name: str, ask: Ask, now_ms: int) ->
     desk.check_environment(environment)
     check_ask(ask, because=True)
     found = desk.store.releases.get(name)
-    for member in found.members:
-        state = desk.store.states.get(environment, member.prompt)
-        if release_of(state) == found:
-            return rollback(desk, environment, member.prompt, None, ask, now_ms)
+    states = [desk.store.states.get(environment, member.prompt) for member in found.members]
+    served = [state for state in states if release_of(state) == found]
+    # Whoever has a version to go back to leads; the others go along, or are named.
+    able = [state for state in served if has_target(state)]
+    if served:
+        lead = (able or served)[0]
+        return rollback(desk, environment, lead.prompt, None, ask, now_ms)
     raise NotRouted(
         f"nothing of the release {name} is served in {environment}",
         next_step=f"knowngood release show {name} --env {environment}",

@@ -101,7 +101,7 @@ def planned(ladder: Ladder, steps: Steps) -> Ladder:
     stages_bp = ladder.stages_bp if steps.stages_bp is None else steps.stages_bp
     hold_ms = ladder.hold_ms if steps.hold_ms is None else steps.hold_ms
     wait_ms = max(ladder.wait_ms, hold_ms) if steps.wait_ms is None else steps.wait_ms
-    return Ladder(stages_bp, hold_ms, wait_ms, steps.timed)
+    return Ladder(stages_bp, hold_ms, wait_ms, steps.timed or ladder.timed)
 
 
 def _refuse(gates: tuple[Gate, ...], override: tuple[str, ...], name: str, version: str) -> None:

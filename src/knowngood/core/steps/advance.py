@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from knowngood.core import ladder
 from knowngood.core.gate import Gate
-from knowngood.core.model import Action, MoveRoute, Record, SetRollout, State
+from knowngood.core.model import Action, MoveRoute, Record, SetRollout, State, Wait
 from knowngood.core.rollout import Rollout
 from knowngood.core.steps.case import Case, Step
 
@@ -39,7 +39,9 @@ def first_look(case: Case, rollout: Rollout) -> Step | None:
     and one that was not there saw none of its calls. A clock may have been set back.
     """
     since_ms = case.now_ms - rollout.stage_ms
-    if since_ms == 0 or (since_ms > 0 and not rollout.unseen):
+    if since_ms == 0 and rollout.unseen:  # nothing was served at this stage yet
+        return Step(waiting_on=(Wait("first_look"),))
+    if since_ms >= 0 and not rollout.unseen:
         return None
     if 0 < since_ms <= LATE_LOOK_MS:
         return Step((SetRollout(_from_here(case, replace(rollout, unseen=False))),))

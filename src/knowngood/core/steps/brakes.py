@@ -86,6 +86,8 @@ def _stale(case: Case) -> Brake | None:
     """A long-good version that breaks with no deploy is not a bad deploy: ask, don't act."""
     route = case.state.route
     assert route is not None
+    if case.state.rollout is not None:
+        return None  # something is being deployed, however long it was paused
     old = case.now_ms - route.since_ms >= STALE_MS
     good = case.state.standing(case.suspect) is Standing.GOOD
     if not (old and good) or case.policy.auto_rollback_stale:

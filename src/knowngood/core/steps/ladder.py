@@ -59,7 +59,7 @@ def _release(case: Case, rollout: Rollout) -> tuple[Gate, ...]:
     """What was released as one climbs as one: the last one that is ready takes all along."""
     if not climbing(case):
         return ()
-    if behind := not_ready(case, rollout.stage):
+    if behind := not_ready(case, rollout):
         return (not_yet("release", f"released with {few(behind)}, not ready yet"),)
     return (allow("release", "whatever it was released with is ready"),)
 

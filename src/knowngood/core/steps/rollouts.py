@@ -6,11 +6,12 @@ Every function either returns actions or raises the error that says what to do i
 from dataclasses import dataclass, replace
 
 from knowngood.core import ladder
-from knowngood.core.errors import BadLadder, BadRequest, NoRollout
+from knowngood.core.errors import BadLadder, BadRequest, InProgress, NoRollout
 from knowngood.core.ladder import stages_words
 from knowngood.core.model import (
     WHOLE_BP,
     Action,
+    Confirming,
     MoveRoute,
     Record,
     Renew,
@@ -66,6 +67,8 @@ def begin(
         rest = ladder.above(steps, candidate.weight_bp)
         steps = replace(steps, stages_bp=(candidate.weight_bp, *rest.stages_bp))
     control = route.control.version
+    if state.rollout is not None and state.rollout.is_baking:
+        control = state.rollout.to_version  # what nearly everybody has
     if control == asked.version:
         raise BadRequest(
             f"{asked.version} is what {route.suspect.version} is tried against",
@@ -155,6 +158,7 @@ def skip(case: Case, because: str, actor: str) -> tuple[Action, ...]:
     A skipped bake makes the version good by a person's word.
     """
     rollout = under_way(case.state)
+    _refuse_while_ill(case.state)
     words = f"skipped by {actor}: {because}"
     if rollout.is_baking:
         return done_actions(rollout.to_version, rollout, words, {"skipped": True})
@@ -176,6 +180,7 @@ def abort(state: State, because: str) -> tuple[Action, ...]:
             next_step=f"knowngood pause {state.prompt}{env_option(state)} --because ... holds it "
             "where it is",
         )
+    _refuse_while_ill(state)
     assert state.route is not None
     control = rollout.from_version
     if rollout.is_baking and state.route.candidate is None:
@@ -186,6 +191,23 @@ def abort(state: State, because: str) -> tuple[Action, ...]:
         )
     moved = operator.move(state, whole(control), because, ("in_progress",), None)
     return (*moved, Record("rollout.aborted", because, _detail(rollout)))
+
+
+def _refuse_while_ill(state: State) -> None:
+    """A rollback that is on its way wins, and an open incident makes nothing good."""
+    if under_way(state).kind is RolloutKind.GRADUAL:
+        return  # it goes the same way
+    what = ""
+    if isinstance(state.phase, Confirming):
+        what = f"a breach of {state.phase.version} is being confirmed"
+    elif state.incident is not None:
+        what = f"incident {state.incident.id} is open"
+    if what:
+        raise InProgress(
+            f"{what}; whoever skips or aborts now would hide it",
+            next_step=f"knowngood rollback {state.prompt}{env_option(state)} --because ... takes "
+            "the version off",
+        )
 
 
 def under_way(state: State) -> Rollout:

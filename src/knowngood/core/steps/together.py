@@ -1,9 +1,9 @@
 """What was released as one climbs and goes back as one, in one transaction."""
 
 from knowngood.core import ladder
-from knowngood.core.model import Action, Change, Observed, Record, State, Told
+from knowngood.core.model import Action, Change, Observed, State, Steady, Told
 from knowngood.core.release import Release
-from knowngood.core.rollout import Ladder, RolloutKind
+from knowngood.core.rollout import Ladder, Rollout, RolloutKind
 from knowngood.core.steps.advance import stage_actions
 from knowngood.core.steps.case import Case
 from knowngood.core.steps.switch import SYSTEM, gradual_actions, switch_actions
@@ -21,7 +21,13 @@ def release_of(state: State) -> Release | None:
 
 
 def back_together(
-    case: Case, because: str, *, automatic: bool, gradual: Ladder | None = None, actor: str = SYSTEM
+    case: Case,
+    because: str,
+    *,
+    automatic: bool,
+    gradual: Ladder | None = None,
+    quarantine: bool = True,
+    actor: str = SYSTEM,
 ) -> tuple[Change, ...]:
     """The partners' rollbacks, each to its own newest good version; for the same transaction.
 
@@ -36,25 +42,34 @@ def back_together(
         if target is None or release is None:
             continue
         words = f"with the release {release.name}, for {case.state.prompt}: {because}"
-        if gradual is None:
+        if gradual is None or not _has_stages(partner, gradual):
             actions = switch_actions(
-                theirs, target, words, None, quarantine=True, automatic=automatic
+                theirs, target, words, None, quarantine=quarantine, automatic=automatic
             )
         else:
             actions = gradual_actions(
-                theirs, target, gradual, words, None, quarantine=True, actor=actor
+                theirs, target, gradual, words, None, quarantine=quarantine, actor=actor
             )
         made.append(_change(case, partner, actions, actor))
     return tuple(made)
 
 
+def _has_stages(partner: State, gradual: Ladder) -> bool:
+    """Whether a gradual rollback would have a stage between the share that there is and none."""
+    assert partner.route is not None
+    share_bp = partner.route.suspect.weight_bp
+    return any(0 < bp < share_bp for bp in gradual.stages_bp)
+
+
+def has_target(state: State) -> bool:
+    """Whether the prompt has a known-good version to go back to."""
+    assert state.route is not None
+    return choose_target(state, state.route.suspect.version, {}) is not None
+
+
 def left_behind(case: Case) -> tuple[str, ...]:
     """The partners that have no known-good version to go back to."""
-    return tuple(
-        partner.prompt
-        for partner in case.observed.partners
-        if choose_target(partner, _case_of(case, partner).suspect, {}) is None
-    )
+    return tuple(partner.prompt for partner in case.observed.partners if not has_target(partner))
 
 
 def climbing(case: Case) -> tuple[State, ...]:
@@ -68,13 +83,20 @@ def climbing(case: Case) -> tuple[State, ...]:
     )
 
 
-def not_ready(case: Case, stage: int) -> tuple[str, ...]:
-    """The partners on their way up whose own gates of this stage are not open."""
+def not_ready(case: Case, rollout: Rollout) -> tuple[str, ...]:
+    """The partners on their way up whose own gates of this stage are not open.
+
+    One that is confirming a breach has not taken its word back: nobody moves it meanwhile.
+    """
     return tuple(
         partner.prompt
         for partner in climbing(case)
-        if (partner.rollout and partner.rollout.stage != stage)
-        or f"{READY}{stage}" not in partner.told
+        if not isinstance(partner.phase, Steady)
+        or partner.incident is not None
+        or partner.rollout is None
+        or partner.rollout.pause is not None
+        or partner.rollout.share_bp != rollout.share_bp
+        or f"{READY}{partner.rollout.stage}" not in partner.told
     )
 
 
@@ -83,8 +105,7 @@ def readiness(case: Case, stage: int, is_open: bool) -> tuple[Action, ...]:
     notice = f"{READY}{stage}"
     if not climbing(case) or is_open is case.told(notice):
         return ()
-    words = "every gate of its own is open" if is_open else "a gate has closed again"
-    return (Told(notice, forget=not is_open), Record("rollout.ready", words, {"stage": stage}))
+    return (Told(notice, forget=not is_open),)
 
 
 def onward_together(case: Case, because: str) -> tuple[Change, ...]:

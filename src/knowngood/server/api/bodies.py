@@ -408,6 +408,10 @@ class RollbackResult(BaseModel):
         list[str] | None, Field(description="Prompts of the same release that went back with it.")
     ] = None
     note: Annotated[str | None, Field(description="What else to know of the target.")] = None
+    left_behind: Annotated[
+        list[str] | None,
+        Field(description="Prompts of the same release without a good version to go back to."),
+    ] = None
     dry_run: bool | None = None
     would: Annotated[list[str] | None, Field(description="With `dry_run`: what would be done.")] = (
         None

@@ -1,0 +1,176 @@
+"""Gradual rollbacks as stories: the bad version gives way, and its target is watched."""
+
+from dataclasses import replace
+
+import pytest
+
+from knowngood.core.errors import BadLadder, BadRequest, InProgress
+from knowngood.core.model import (
+    Hold,
+    Route,
+    Standing,
+    Verifying,
+    whole,
+)
+from knowngood.core.rollout import Ladder
+from knowngood.core.steps import operator, rollouts
+from tests.core.build import (
+    ALL_SILENT,
+    BAD,
+    DAY,
+    FINE,
+    HOUR,
+    MINUTE,
+    NOW,
+    SECOND,
+    Story,
+    calls,
+    entry,
+    kinds,
+    pages,
+    policy,
+    state,
+)
+from tests.core.climb import DOWN, NEW, began, case, giving_way, shares
+
+
+def test_a_gradual_rollback_gives_way_and_is_verified():
+    """75, 50, 25, 0 %: then it is proven on the target like any other."""
+    story = giving_way()
+    assert story.state.standing("v2") is Standing.QUARANTINED
+    story.goes_on(41, v1=FINE, v2=FINE)
+    assert shares(story) == [7_500, 5_000, 2_500, 0]
+    assert story.state.route.arms == whole("v1")
+    assert kinds(story.done)[-1] == "rollback.verified" or isinstance(story.state.phase, Verifying)
+    story.goes_on(5, v1=FINE)
+    assert "rollback.verified" in kinds(story.done) and story.state.rollout is None
+
+
+def test_a_target_that_fails_pauses_it():
+    """Worse than 2 % on the target: nobody else is moved, and on-call is paged."""
+    story = giving_way()
+    story.until("rollout.paused", v1=BAD, v2=FINE)
+    assert story.state.rollout.pause.actor == "system"
+    assert any("gradual rollback paused" in page.subject for page in pages(story.done))
+    held = shares(story)
+    story.goes_on(30, v1=BAD, v2=FINE)
+    assert shares(story) == held
+
+
+def test_a_gradual_rollback_needs_a_stage_below():
+    """What has 5 % has nothing to give way by 75, 50 and 25 %: it can be rolled back at once."""
+    story = began()
+    story.goes_on(12, v1=FINE, v2=FINE)
+    asked = operator.RollbackRequest("a little worse", gradual=DOWN, actor="ann")
+    with pytest.raises(BadLadder, match="v2 has 5%"):
+        operator.roll_back(case(story), asked)
+
+
+def test_it_can_be_made_instant_at_any_moment():
+    """A rollback without stages goes all the way now."""
+    story = giving_way()
+    story.goes_on(12, v1=FINE, v2=FINE)
+    story.does(operator.roll_back(case(story), operator.RollbackRequest("enough")))
+    assert story.state.route.arms == whole("v1") and isinstance(story.state.phase, Verifying)
+
+
+def test_a_second_gradual_rollback_is_refused():
+    """It is under way already; it can be skipped, paused, or made instant."""
+    story = giving_way()
+    with pytest.raises(InProgress, match="is being rolled back"):
+        operator.roll_back(
+            case(story), operator.RollbackRequest("again", gradual=DOWN, actor="bob")
+        )
+    with pytest.raises(BadRequest, match="bring it back"):
+        rollouts.abort(story.state, "no")
+
+
+def test_a_breach_on_the_way_down_ends_it_at_once():
+    """The version that gives way turns critical: nobody waits for the next stage."""
+    story = giving_way()
+    story.until("rollback.switched", v1=FINE, v2=BAD)
+    assert story.state.route.arms == whole("v1")
+
+
+def test_a_brake_does_not_stop_what_gives_way():
+    """Automation is off and the version breaks: the rollback by hand goes on all the same."""
+    story = giving_way()
+    story.state = replace(story.state, automation=Hold(NOW + HOUR, "a demo", "bob"))
+    story.goes_on(45, v1=FINE, v2=BAD)
+    assert story.state.route.arms == whole("v1")
+
+
+def test_blind_moves_nobody_onto_the_target():
+    """Nobody reports: the stage stays until somebody does."""
+    story = giving_way()
+    story.goes_on(5, v1=FINE, v2=FINE)
+    story.census = ALL_SILENT
+    story.goes_on(60)
+    assert shares(story) == [7_500]
+
+
+def test_a_canary_gives_way_from_where_it_stands():
+    """At 25 % it goes to 10 % and never up to 75 %."""
+    split = state(
+        "v1", entry("v1", "good", -DAY), entry("v2", "candidate", -MINUTE), trial=("v2", 2_500)
+    )
+    story = giving_way(split, Ladder((7_500, 1_000, 0), 10 * SECOND, 10 * SECOND))
+    assert story.state.rollout.ladder.stages_bp == (1_000, 0)
+    assert story.state.route.salt == "salt"
+
+
+def test_a_trigger_that_says_gradual_gives_way():
+    """An automatic rollback by a `method: gradual` trigger takes its stages."""
+    rules = policy(
+        triggers={"error_critical": {"method": "gradual"}, "error_high": None},
+        gradual={"stages": ["50%", "0%"], "hold": "10s"},
+    )
+    story = Story(NEW, rules)
+    story.until("rollback.gradual", v2=BAD)
+    assert isinstance(story.state.route, Route) and story.state.route.weight_bp("v2") == 5_000
+    assert story.state.rollout.actor == "system"
+
+
+def test_a_gradual_rollback_by_itself_goes_all_the_way():
+    """The trigger that began it goes on being breached: no second suspicion, no flap guard."""
+    rules = policy(
+        triggers={"error_critical": {"method": "gradual"}, "error_high": None},
+        gradual={"stages": ["50%", "0%"], "hold": "10s"},
+    )
+    story = Story(NEW, rules)
+    story.until("rollback.gradual", v2=BAD)
+    story.goes_on(15, v1=FINE, v2=BAD)
+    assert story.state.route.arms == whole("v1") and "rollback.completed" in kinds(story.done)
+    assert kinds(story.done).count("rollback.suspected") == 1
+    assert any("GRADUAL ROLLBACK v2 -> v1" in page.subject for page in pages(story.done))
+
+
+def test_the_flap_guard_does_not_slow_down_a_rollback_under_way():
+    """It turns critical on the way down: the same rollback, made faster."""
+    rules = policy(
+        triggers={
+            "error_critical": {"method": "gradual"},
+            "error_high": None,
+            "worse": {
+                "when": "error_rate > 30%",
+                "severity": "critical",
+                "action": "rollback",
+                "method": "instant",
+            },
+        },
+        gradual={"stages": ["50%", "0%"], "hold": "10m"},
+    )
+    story = Story(NEW, rules)
+    story.until("rollback.gradual", v2=BAD)
+    story.until("rollback.switched", v1=FINE, v2=calls(ok=20, errors=80))
+    assert story.state.route.arms == whole("v1")
+
+
+def test_a_person_who_resumes_knows_what_the_target_did():
+    """The target's failures before the word are no reason to pause again at once."""
+    story = giving_way()
+    story.until("rollout.paused", v1=BAD, v2=FINE)
+    story.does(rollouts.resume(story.state, "it was one bad minute", story.now_ms))
+    story.goes_on(60, v1=FINE, v2=FINE)
+    assert kinds(story.done).count("rollout.paused") == 1
+    assert shares(story)[-1] == 0
