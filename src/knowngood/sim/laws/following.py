@@ -84,23 +84,23 @@ class Following(Checker):
         calls, bad = sum(counts[0] for counts in ticks), sum(counts[1] for counts in ticks)
         return failing >= SECONDS and calls >= CALLS and bad * 2 >= calls
 
-    def unproven(self, state: State, version: str, limit: float, until_ms: int) -> str | None:
+    def unproven(
+        self, state: State, version: str, limit: float, until_ms: int, surely: bool = False
+    ) -> str | None:
         """Why the version's calls do not prove its error rate below the limit.
 
-        In a rollout only those of the stage in force count, else all since it came.
+        In a rollout only those of the stage in force count, else all since it came. `surely`: also
+        why they may not prove it to an engine whose writes were refused when the stage began.
         """
         came_ms = self.came_ms.get((key_of(state), version), 0)
-        if state.rollout is None:
-            return self._unproven_since(state, version, limit, came_ms, until_ms)
         seen_ms = closed_until_ms(self.seen_ms.get(key_of(state), until_ms))
-        words: str | None = None
-        # Where writes were refused that look saw no further than some seconds before.
-        for since_ms in range(seen_ms, seen_ms - SEEN_SLACK_MS, -BUCKET_MS):
-            begins_ms = max(since_ms, came_ms)
-            words = self._unproven_since(state, version, limit, begins_ms, until_ms)
-            if words is None:
-                return None
-        return words
+        begins = [came_ms]
+        if state.rollout is not None:  # its first look saw no further than some seconds before
+            slack = range(seen_ms, seen_ms - SEEN_SLACK_MS, -BUCKET_MS)
+            begins = [max(since_ms, came_ms) for since_ms in slack]
+        why = [self._unproven_since(state, version, limit, ms, until_ms) for ms in begins]
+        doubts = [words for words in why if words is not None]
+        return doubts[0] if doubts and (surely or len(doubts) == len(why)) else None
 
     def _unproven_since(
         self, state: State, version: str, limit: float, since_ms: int, until_ms: int

@@ -349,7 +349,7 @@ class Advancing(Following, Timely):
         if rollout.holdback_bp:
             return "the holdback is not released"
         until_ms = closed_until_ms(engine.clock_ms)
-        proven = self.unproven(state, rollout.to_version, UNSAFE, until_ms) is None
-        if proven and self.world.plan.engine_count == 1:
+        doubt = self.unproven(state, rollout.to_version, UNSAFE, until_ms, surely=True)
+        if doubt is None and self.world.plan.engine_count == 1:
             return f"{rollout.to_version} is proven, and not good,"
         return None
