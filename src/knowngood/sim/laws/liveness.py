@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from knowngood.core.model import Confirming, Notify, Severity, Standing, State, Verifying
+from knowngood.core.rollout import RolloutKind
 from knowngood.core.window import Window, total
 from knowngood.sim.laws.base import Checker, StateKey, generation_of, key_of, name_of
 from knowngood.sim.truth import Tally
@@ -148,6 +149,9 @@ class Settled(Checker):
         In an environment that pages nobody the incident is what tells.
         """
         key, generation = key_of(state), generation_of(state)
+        rollout = state.rollout
+        if rollout is not None and rollout.kind is RolloutKind.GRADUAL and state.incident:
+            return True  # it gives way: its page was about the route from before its stages
         if state.environment != self.world.person.environment:
             return (key, generation) in self.recorded
         return any(
