@@ -174,3 +174,16 @@ def test_a_person_who_resumes_knows_what_the_target_did():
     story.goes_on(60, v1=FINE, v2=FINE)
     assert kinds(story.done).count("rollout.paused") == 1
     assert shares(story)[-1] == 0
+
+
+def test_a_pause_of_it_masks_no_rollback():
+    """A person holds a rollback that began by itself, and the version goes on failing."""
+    rules = policy(
+        triggers={"error_critical": {"method": "gradual"}, "error_high": None},
+        gradual={"stages": ["50%", "0%"], "hold": "10m"},
+    )
+    story = Story(NEW, rules)
+    story.until("rollback.gradual", v2=BAD)
+    story.does(rollouts.pause(story.state, "wait", "ann", story.now_ms))
+    story.until("rollback.switched", v1=FINE, v2=BAD)
+    assert story.state.route.arms == whole("v1")

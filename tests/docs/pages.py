@@ -41,6 +41,7 @@ VARYING = (
     (r"\b[0-9a-f]{12}\b", "DIGEST"),
     (r"(?<![<>=] )\b\d+\.\d+%", "N%"),
     (r"\(\d+ of \d+\)", "(N of N)"),
+    (r"\brevision \d+", "revision N"),  # each look that notes something counts
     (r"\b\d+(\.\d+)? (s|ms)\b", "N s"),
     (r"\b\d+ more (labels|requests)", r"N more \1"),
     (r"\bE = (over )?[\d.,e-]+ of", "E = N of"),

@@ -36,7 +36,8 @@ def test_a_server_killed_after_its_decision_verifies_it_when_it_is_back(tmp_path
     with server(db=db) as made:
         for version in ("v1.9.0", "v2.0.0"):
             made.post(f"/api/prompts/{PROMPT}/versions", version=version, text=version)
-            made.post("/api/promote", prompt=PROMPT, version=version, because="test")
+            order = {"prompt": PROMPT, "version": version, "because": "test", "now": True}
+            made.post("/api/promote", **order)
         seq = 0
 
         def switched() -> bool:

@@ -35,7 +35,8 @@ def test_the_articles_own_command_works(tmp_path):
     with server(db=str(tmp_path / "knowngood.db")) as made:
         for version in ("v1.9.0", "v2.0.0"):
             made.post(f"/api/prompts/{PROMPT}/versions", version=version, text=version)
-            made.post("/api/promote", prompt=PROMPT, version=version, because="test")
+            order = {"prompt": PROMPT, "version": version, "because": "test", "now": True}
+            made.post("/api/promote", **order)
         command = ARTICLE.replace(":8000", f":{made.port}")
         answer = spoken(command)
         assert (answer["success"], answer["outcome"]) == (True, "switched")

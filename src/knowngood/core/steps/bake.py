@@ -39,12 +39,15 @@ def bake(case: Case) -> Step:
     if rollout is None and (route.candidate or not _is_candidate(case)):
         return IDLE
     began_ms = route.since_ms if rollout is None else rollout.stage_ms
-    if rollout is not None and (first := first_look(case, rollout)):
+    first = first_look(case, rollout) if rollout is not None else None
+    if first is not None and first.actions:
         return first
     version = case.suspect
     left_ms = case.policy.bake.for_ms - (case.now_ms - began_ms)
     if left_ms > 0:
         return Step(waiting_on=(Wait("bake_time", left_ms, detail=version, eta_ms=left_ms),))
+    if first is not None:
+        return first
     if rollout is not None and rollout.pause is not None:
         words = f"paused by {rollout.pause.actor}: {rollout.pause.because}"
         return Step(waiting_on=(Wait("gate", detail=words),))

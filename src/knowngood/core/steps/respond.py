@@ -30,6 +30,7 @@ from knowngood.core.steps.case import (
     sentence,
     title,
 )
+from knowngood.core.steps.switch import SYSTEM
 
 AUDIENCE_OF_SYSTEM = "on-call"  # a trigger that the system decides still tells a person
 
@@ -61,6 +62,8 @@ def is_giving_way(case: Case, severe: tuple[Finding, ...]) -> bool:
     rollout = case.state.rollout
     if rollout is None or rollout.kind is not RolloutKind.GRADUAL:
         return False
+    if rollout.pause is not None and rollout.pause.actor != SYSTEM:
+        return False  # a person's hold masks no rollback
     methods = {trigger.name: trigger.method for trigger in case.policy.triggers}
     return all(methods.get(finding.trigger) is Method.GRADUAL for finding in severe)
 
