@@ -15,6 +15,7 @@ from knowngood.sim.laws.base import (
     records,
     rollbacks,
 )
+from knowngood.sim.truth import Tally
 from knowngood.sim.watch import Applied
 
 if TYPE_CHECKING:
@@ -153,6 +154,7 @@ class HonestBlame(Checker):
     """
 
     RECENT_MS, CALLS, FAILED, ALIKE = 60_000, 30, 10, 0.9
+    LAST_MS = 15_000  # where the control is well by now, what it suffered before excuses nobody
 
     def applied(self, event: Applied) -> None:
         """Hold the two arms of each automatic rollback's route against each other."""
@@ -162,15 +164,20 @@ class HonestBlame(Checker):
                 self._alike(before, route, event.now_ms)
 
     def _alike(self, state: State, route: Route, decided_ms: int) -> None:
-        until_ms = closed_until_ms(decided_ms)
-        since_ms = until_ms - self.RECENT_MS
-        control, suspect = (
-            self.world.accepted.between((*key_of(state), arm.version), since_ms, until_ms)
-            for arm in route.arms
-        )
-        enough = min(control.n, suspect.n) >= self.CALLS and control.bad >= self.FAILED
         key = (*key_of(state), route.suspect.version)
+        control, suspect = self._arms(state, route, decided_ms, self.RECENT_MS)
+        enough = min(control.n, suspect.n) >= self.CALLS and control.bad >= self.FAILED
         innocent = self.world.truth.own_rate(key, self.world.now_ms) <= HALF_CRITICAL
-        if enough and innocent and control.rate >= self.ALIKE * suspect.rate:
+        last = self._arms(state, route, decided_ms, self.LAST_MS)
+        both = (control, suspect), last
+        if enough and innocent and all(mine.rate >= self.ALIKE * its.rate for mine, its in both):
             words = f"{control.bad} of {control.n} of its control"
             self.fail(f"{name_of(state)}: rolled back, though so do {words}")
+
+    def _arms(self, state: State, route: Route, decided_ms: int, span_ms: int) -> tuple[Tally, ...]:
+        """What the control and the candidate had in the last `span_ms`."""
+        until_ms = closed_until_ms(decided_ms)
+        return tuple(
+            self.world.accepted.between((*key_of(state), arm.version), until_ms - span_ms, until_ms)
+            for arm in route.arms
+        )
