@@ -8,6 +8,7 @@ import pytest
 from knowngood.core.decide import IDLE_RECHECK_MS
 from knowngood.core.errors import StaleState
 from knowngood.core.model import FLEET, ClientSeen, Confirming, Standing, Steady, Verifying
+from knowngood.core.window import Bucket, Window
 from knowngood.engine import reconcile
 from knowngood.engine.observe import census
 from knowngood.engine.reconcile import look, new_reconciler, tick_reconcile
@@ -462,3 +463,17 @@ def test_what_was_overtaken_leaves_the_heap():
     shop.open()
     shop.seconds(60, ok=5)
     assert len(shop.engine.reconciler.due) < 10
+
+
+def test_what_another_engine_wrote_late_wakes_an_idle_prompt(monkeypatch):
+    """A server that was held up writes seconds that this one has passed; it looks all the same."""
+    shop = deployed("cs", "faq")
+    shop.seconds(5)
+    late = Bucket(shop.now_ms - 3 * SECOND, Window(ok=5))
+    shop.seconds(60)
+    looked = counted(monkeypatch)
+    shop.seconds(12)
+    assert looked == []
+    shop.store.series.append([(("production", "faq", "v1"), late)], [], {}, {})
+    shop.seconds(12)
+    assert "faq" in looked and "cs" not in looked

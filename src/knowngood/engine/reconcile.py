@@ -36,6 +36,9 @@ RETRY_MS = 5_000  # a look that failed is made again after this
 SPREAD_FROM_MS = 60_000
 SPREAD_OF = 2
 MOOD_MS = 300_000  # how long it is good to know that another prompt was well
+# Another server of the store that was held up may write seconds that were looked at long ago.
+LOOK_BACK_EVERY_MS = 10_000
+LOOK_BACK_MS = 300_000
 WELL_MAX = 5  # names of them in a sentence
 
 PromptKey = tuple[str, str]  # environment, prompt
@@ -80,6 +83,7 @@ class Reconciler:
     due: list[tuple[int, PromptKey]] = field(default_factory=list)
     next_ms: dict[PromptKey, int] = field(default_factory=dict)
     touched_until_ms: int = 0
+    looked_back_ms: int = 0
     until_ms: int | None = None  # the end of what the last tick found closed and written
     seen_entry_id: int = 0  # the newest line of history whose prompt was looked at
     siblings: dict[tuple[str, str], dict[str, Sibling]] = field(default_factory=dict)
@@ -135,8 +139,11 @@ def _acquaint(reconciler: Reconciler, until_ms: int, now_ms: int) -> None:
 
 
 def _wake_touched(reconciler: Reconciler, until_ms: int, now_ms: int) -> None:
-    touched = reconciler.store.series.touched(reconciler.touched_until_ms)
-    for (environment, prompt, _version), _at_ms in touched:
+    since_ms = reconciler.touched_until_ms
+    if now_ms - reconciler.looked_back_ms >= LOOK_BACK_EVERY_MS:
+        since_ms = min(since_ms, until_ms - LOOK_BACK_MS)
+        reconciler.looked_back_ms = now_ms
+    for (environment, prompt, _version), _at_ms in reconciler.store.series.touched(since_ms):
         reconciler.wake((environment, prompt), now_ms)
     reconciler.touched_until_ms = max(reconciler.touched_until_ms, until_ms)
 

@@ -4,6 +4,7 @@ import math
 from typing import TYPE_CHECKING
 
 from knowngood.core.model import Record, State, Verifying
+from knowngood.core.rollout import RolloutKind
 from knowngood.core.window import BUCKET_MS, Window, from_row
 from knowngood.engine.ingest import closed_until_ms
 from knowngood.engine.observe import LIVE_MS, SILENT_MS
@@ -139,7 +140,11 @@ class Fresh(Checker):
                     self.fail(f"{name_of(before)}: verified on {words}")
         for before, after in zip(event.before, event.after, strict=True):
             if after.route != before.route:
-                self.moved_ms[key_of(after)] = self.world.now_ms
+                # The last step of a gradual rollback: the target had nearly all calls already, and
+                # a moment between decision and apply is no other time.
+                gradual = before.rollout is not None and before.rollout.kind is RolloutKind.GRADUAL
+                moment_ms = MOMENT_MS if gradual else 0
+                self.moved_ms[key_of(after)] = self.world.now_ms - moment_ms
 
 
 def _claimed(record: Record) -> int:
