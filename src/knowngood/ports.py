@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Protocol
 
+from knowngood.core.asking import Answer, Purpose
 from knowngood.core.evaluation import Evaluation, Results, Scale
-from knowngood.core.history import AuditEntry, Outgoing
+from knowngood.core.history import AuditEntry, Delivery, Outgoing
 from knowngood.core.model import (
     Change,
     ClientSeen,
@@ -18,6 +19,7 @@ from knowngood.core.model import (
     State,
     Version,
 )
+from knowngood.core.people import Person
 from knowngood.core.purge import Purge
 from knowngood.core.release import Release
 from knowngood.core.retention import Pin
@@ -121,6 +123,22 @@ class Outbox(Protocol):
 
     def waiting_count(self) -> int:
         """How many messages are unsent."""
+
+
+class Deliveries(Protocol):
+    """The delivery log: what each channel answered, try by try. Only ever added to."""
+
+    def add(self, delivery: Delivery) -> None:
+        """Add a try. A message of which a channel's last word is written takes no more of it."""
+
+    def of(self, message_ids: Iterable[int]) -> dict[int, list[Delivery]]:
+        """The tries of each of these messages, oldest first."""
+
+    def receipts(self, thread: str) -> dict[str, str]:
+        """By channel, the newest receipt of the thread that is not empty."""
+
+    def recent(self, limit: int, thread: str | None = None) -> list[Delivery]:
+        """The newest `limit` tries, of a thread or of all, newest first."""
 
 
 class Series(Protocol):
@@ -275,8 +293,22 @@ class Checkpoints(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Button:
+    """An answer that a message offers: `url` is a signed link that ends."""
+
+    answer: Answer
+    text: str
+    url: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Page:
-    """A message as a notifier gets it."""
+    """A message as a notifier gets it.
+
+    `thread` is empty or what this and other messages are about. `people` are those it is for.
+    `incident` is the thread's incident; `question` the number of what `buttons` answer. `url` is
+    where a browser shows more. `drill`: an exercise, to be marked as one.
+    """
 
     key: str
     audience: str
@@ -285,13 +317,26 @@ class Page:
     body: str
     environment: str
     prompt: str
+    purpose: Purpose = Purpose.NOTE
+    thread: str = ""
+    people: tuple[Person, ...] = ()
+    incident: str = ""
+    question: int | None = None
+    buttons: tuple[Button, ...] = ()
+    url: str = ""
+    created_ms: int = 0
+    drill: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Delivered:
-    """The provider took the message; `receipt` is its answer."""
+    """The provider took the message; `answer` is what it said.
 
-    receipt: str
+    `receipt` is what the channel needs to go on with the same thread.
+    """
+
+    answer: str
+    receipt: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -312,8 +357,12 @@ class Rejected:
 class Notifier(Protocol):
     """One way to reach people."""
 
-    def notify(self, page: Page) -> Delivered | Retry | Rejected:
-        """Hand the page over. Never raises for what the provider answers."""
+    def notify(self, page: Page, receipt: str, now_ms: int) -> Delivered | Retry | Rejected:
+        """Hand the page over; `receipt` is this channel's last one in the page's thread, or "".
+
+        Never raises for what the provider answers. The same page may come again after a crash:
+        whatever the provider deduplicates by is derived from `page.key` or `page.thread`.
+        """
 
 
 class ResultReader(Protocol):

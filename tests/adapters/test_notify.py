@@ -17,8 +17,8 @@ def test_the_log_takes_every_page_as_one_line():
     """With its key, its audience and its words."""
     lines = Lines()
     page = Page("k", "on-call", Severity.HIGH, "cs: errors", "body\nof two", "production", "cs")
-    answer = LogNotifier(lines).notify(page)
-    assert isinstance(answer, Delivered) and answer.receipt
+    answer = LogNotifier(lines).notify(page, "", 0)
+    assert isinstance(answer, Delivered) and answer.answer
     ((event, fields),) = lines.written
     assert event == "cs: errors"
     assert (fields["page"], fields["audience"], fields["severity"]) == ("k", "on-call", "high")

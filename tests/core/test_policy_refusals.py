@@ -60,10 +60,21 @@ def test_refused_conditions(when, words, advice):
         assert "score.accuracy" in error.known
 
 
-TOP = ["policy", "defaults", "scores", "counters", "people", "related", "prompts"]
+TOP = [
+    "policy",
+    "defaults",
+    "scores",
+    "counters",
+    "people",
+    "channels",
+    "audiences",
+    "related",
+    "prompts",
+]
 SECTIONS = [
     "window", "baseline", "triggers", "alerts", "verify", "soak", "canary", "gradual", "bake",
-    "flap", "keep", "freeze", "evaluations", "ab",
+    "flap", "keep", "freeze", "evaluations", "ab", "escalation",
+    "approvals",
 ]  # fmt: skip
 TRIGGER_KEYS = [
     "when", "severity", "action", "who", "limit", "window", "method", "kinds", "for", "then",

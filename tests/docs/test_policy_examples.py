@@ -14,6 +14,7 @@ from knowngood.core.policy_condition import METRICS
 from knowngood.core.policy_freeze import freeze_in_force
 from knowngood.core.policy_parse import AB, PROMPT, TRIGGER
 from knowngood.core.policy_parse import FILE as FILE_KEYS
+from knowngood.core.policy_people import APPROVALS, ESCALATION, KINDS
 from knowngood.core.rules import Aim, ExperimentRule, Margin, PromptPolicy, Trigger
 from knowngood.core.stats import WEIGHT_PER_DAY
 from knowngood.core.watch import ALPHAS, MIN_LABELS, SCORE_ALPHAS
@@ -32,8 +33,8 @@ def trigger(policy: PromptPolicy, name: str) -> Trigger:
 
 
 def test_there_are_examples():
-    """The page shows the triggers, the evidence, the rollouts and four whole policies."""
-    assert len(EXAMPLES) == 7
+    """Triggers, evidence, rollouts, people, and four whole policies."""
+    assert len(EXAMPLES) == 8
 
 
 @pytest.mark.parametrize("text", EXAMPLES)
@@ -68,6 +69,22 @@ def test_the_levels_that_the_page_names_are_in_force():
     assert f"it needs {MIN_LATENCIES} calls" in TEXT
 
 
+def test_people_are_what_the_page_says():
+    """Its defaults are those in force; each key of the sections is in its table."""
+    policy, default = example(3), parse({}).for_prompt("any")
+    shown = policy.for_prompt("any")
+    assert shown.approvals == default.approvals
+    assert shown.escalation.repeat_count == default.escalation.repeat_count
+    assert [level.ack_timeout_ms for level in shown.escalation.levels] == [
+        level.ack_timeout_ms for level in default.escalation.levels
+    ]
+    assert [c.name for c in policy.channels_for("on-call")] == ["incidents", "pager"]
+    assert [c.name for c in policy.channels_for("anybody")] == ["incidents", "mail", "pager"]
+    assert shown.delegated == ("on-call", "*")
+    for key in (*ESCALATION, *APPROVALS, *KINDS):
+        assert f"`{key}`" in TEXT or f".{key}`" in TEXT, key
+
+
 def test_rollouts_are_what_the_page_says():
     """Its defaults are those in force; each key of the sections is in its table."""
     any_prompt, default = example(2).for_prompt("any"), parse({}).for_prompt("any")
@@ -95,16 +112,16 @@ def test_rollouts_are_what_the_page_says():
 
 def test_refunds_are_decided_by_their_own_score():
     """The first example does what its sentence says."""
-    policy = example(3).for_prompt("refund-approval")
+    policy = example(4).for_prompt("refund-approval")
     accuracy = trigger(policy, "accuracy")
     assert (accuracy.when.metric, accuracy.when.limit) == ("score.refund_accuracy", 0.75)
-    assert [p.name for p in example(3).people_for(accuracy.who)] == ["Ana"]
+    assert [p.name for p in example(4).people_for(accuracy.who)] == ["Ana"]
     assert trigger(policy, "error_critical").kinds == ("prompt", "timeout")
 
 
 def test_internal_tools_are_nobodys_emergency_but_one():
     """The second example does what its sentence says."""
-    wiki, payroll = (example(4).for_prompt(f"internal-{n}") for n in ("wiki", "payroll"))
+    wiki, payroll = (example(5).for_prompt(f"internal-{n}") for n in ("wiki", "payroll"))
     assert trigger(wiki, "error_critical").action is Response.ASK
     assert trigger(payroll, "error_critical").action is Response.ROLLBACK
     assert trigger(payroll, "error_critical").severity is Severity.CRITICAL
@@ -114,17 +131,17 @@ def test_internal_tools_are_nobodys_emergency_but_one():
 
 def test_watching_changes_nothing():
     """The third example does what its sentence says."""
-    dry = [t.name for t in example(5).for_prompt("any").triggers if t.dry_run]
+    dry = [t.name for t in example(6).for_prompt("any").triggers if t.dry_run]
     assert dry == ["error_critical"]
 
 
 def test_a_comparison_is_what_the_page_says():
     """The fourth example does what its sentence says; the table's defaults are in force."""
-    rule = example(6).for_prompt("any").ab
+    rule = example(7).for_prompt("any").ab
     assert rule == ExperimentRule(
         aim=Aim.SUPERIORITY, guardrails=(Margin("error_rate", 0.005), Margin("quality", 0.02))
     )
-    assert example(6).for_prompt("internal-wiki").ab is None
+    assert example(7).for_prompt("internal-wiki").ab is None
     said = dict(re.findall(r"^\| `(\w+)`(?:, `\w+`)? \| .* \| (.+) \|$", TEXT, re.MULTILINE))
     assert (said["primary"], said["mode"], said["method"]) == (
         "`quality`",

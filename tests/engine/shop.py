@@ -25,7 +25,7 @@ class Pager:
     def __init__(self) -> None:
         self.subjects: list[str] = []
 
-    def notify(self, page):
+    def notify(self, page, receipt, now_ms):
         from knowngood.ports import Delivered
 
         self.subjects.append(page.subject)

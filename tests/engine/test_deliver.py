@@ -23,7 +23,7 @@ class Pager:
         self.answers = list(answers)
         self.keys: list[str] = []
 
-    def notify(self, page: Page):
+    def notify(self, page: Page, receipt: str, now_ms: int):
         self.keys.append(page.key)
         answer = self.answers.pop(0) if self.answers else Delivered("ok")
         if isinstance(answer, Exception):

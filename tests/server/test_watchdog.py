@@ -34,7 +34,7 @@ class Pager:
         self.world = world
         self.pages: list[tuple[int, Page]] = []
 
-    def notify(self, page: Page) -> Delivered:
+    def notify(self, page: Page, receipt: str, now_ms: int) -> Delivered:
         self.pages.append((self.world.clock.ms, page))
         return Delivered("told")
 

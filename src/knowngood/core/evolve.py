@@ -3,9 +3,11 @@
 from collections.abc import Iterable
 from dataclasses import replace
 
+from knowngood.core.asking import Alarm, Purpose, Question
 from knowngood.core.history import AuditEntry, Outgoing
 from knowngood.core.model import (
     Action,
+    Approve,
     Change,
     CountRollback,
     Enter,
@@ -18,8 +20,10 @@ from knowngood.core.model import (
     Record,
     Renew,
     Route,
+    SetAlarm,
     SetAutomation,
     SetIncident,
+    SetQuestion,
     SetRollout,
     ShareStep,
     Spell,
@@ -33,6 +37,8 @@ from knowngood.core.model import (
 
 HOUR_MS = 3_600_000
 SPELLS_MAX = 100  # of the last days; whoever has more incidents has no healthy day to look for
+ALARMS_MAX = 20  # threads of one incident; there are two or three
+APPROVALS_MAX = 50  # of one prompt in one environment, within the day that they hold
 STEPS_MAX = 50  # a ladder has four; what is older concerns no detector any more
 
 
@@ -84,6 +90,11 @@ def outgoing(change: Change, now_ms: int) -> list[Outgoing]:
             body=action.body,
             created_ms=now_ms,
             next_try_ms=now_ms,
+            purpose=action.purpose,
+            thread=action.thread,
+            question=action.question,
+            targets=action.targets,
+            channels=action.channels,
         )
         for action in change.actions
         if isinstance(action, Notify)
@@ -124,8 +135,39 @@ def _step(state: State, action: Action, actor: str, generation: int, now_ms: int
         case CountRollback():
             recent = tuple(ms for ms in state.rollbacks_ms if ms > now_ms - HOUR_MS)
             return replace(state, rollbacks_ms=(*recent, now_ms))
-        case Notify() | Record():
+        case SetQuestion(question):
+            return _ask(state, question)
+        case SetAlarm(alarm):
+            others = tuple(a for a in state.alarms if a.thread != alarm.thread)
+            return replace(state, alarms=(*others, alarm))
+        case Approve(approval):
+            valid = tuple(a for a in state.approvals if a.until_ms > now_ms)
+            return replace(state, approvals=(*valid, approval)[-APPROVALS_MAX:])
+        case Notify():
+            return _alarm(state, action, now_ms)
+        case Record():
             return state
+
+
+def _ask(state: State, question: Question | None) -> State:
+    count = max(state.question_count, question.number if question else 0)
+    return replace(state, question=question, question_count=count)
+
+
+def _alarm(state: State, page: Notify, now_ms: int) -> State:
+    """A page raises an alarm, unless its thread has one: that goes on as it is."""
+    known = any(alarm.thread == page.thread for alarm in state.alarms)
+    if page.purpose is Purpose.RESOLVED:
+        return replace(state, alarms=tuple(a for a in state.alarms if a.thread != page.thread))
+    if page.purpose is not Purpose.PAGE or not page.thread or known:
+        return state
+    alarm = Alarm(page.thread, page.audience, page.severity.value, page.subject, now_ms)
+    return replace(state, alarms=(*state.alarms, alarm)[-ALARMS_MAX:])
+
+
+def incident_of(thread: str) -> str:
+    """The incident that a thread belongs to: what follows a colon tells its threads apart."""
+    return thread.partition(":")[0]
 
 
 def _set_incident(state: State, incident: Incident | None, now_ms: int) -> State:
@@ -136,7 +178,16 @@ def _set_incident(state: State, incident: Incident | None, now_ms: int) -> State
     if before is not None:
         spells = (*spells, Spell(before.opened_ms, now_ms, before.version))[-SPELLS_MAX:]
     count = state.incident_count + (incident is not None)
-    return replace(state, incident=incident, incident_count=count, spells=spells)
+    ended = before.id if before is not None else None
+    alarms = tuple(a for a in state.alarms if incident_of(a.thread) != ended)
+    return replace(
+        state,
+        incident=incident,
+        incident_count=count,
+        spells=spells,
+        question=None,
+        alarms=alarms,
+    )
 
 
 def _move(state: State, route: Route, actor: str, now_ms: int) -> State:
@@ -155,7 +206,15 @@ def _move(state: State, route: Route, actor: str, now_ms: int) -> State:
     for version in sorted(before - {arm.version for arm in route.arms}):
         if gone := state.entry(version):
             state = _write(state, replace(gone, left_ms=now_ms))
-    return replace(state, route=route, phase=Steady(), told=(), incident_count=0, rollout=None)
+    return replace(
+        state,
+        route=route,
+        phase=Steady(),
+        told=(),
+        incident_count=0,
+        rollout=None,
+        question=None,
+    )
 
 
 def _steps(state: State, route: Route) -> tuple[ShareStep, ...]:

@@ -2,8 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any
 
+from knowngood.core.asking import Purpose
 from knowngood.core.model import Severity
 
 
@@ -24,9 +26,39 @@ class AuditEntry:
     id: int = 0
 
 
+class Outcome(StrEnum):
+    """How one try of one channel ended."""
+
+    DELIVERED = "delivered"
+    RETRY = "retry"  # it is tried again at `next_ms`
+    REJECTED = "rejected"  # the channel will never take this message
+    EXPIRED = "expired"  # too old to be of use to anybody
+    SKIPPED = "skipped"  # somebody had acknowledged before it went out
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One try to hand one message to one channel: the delivery log. `id` is given by the store.
+
+    `answer` is what the provider said. `receipt` is what the channel needs to go on with the same
+    thread: a Slack message's place, an e-mail's id, the key that a page went out under.
+    """
+
+    message_id: int
+    key: str
+    thread: str
+    channel: str
+    outcome: Outcome
+    answer: str
+    at_ms: int
+    next_ms: int = 0
+    receipt: str = ""
+    id: int = 0
+
+
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """A message that waits in the outbox. `id` is given by the store."""
+    """A message that waits in the outbox. `id` is given by the store. See model.Notify."""
 
     key: str
     environment: str
@@ -39,3 +71,8 @@ class Outgoing:
     next_try_ms: int
     attempt_count: int = 0
     id: int = 0
+    purpose: Purpose = Purpose.NOTE
+    thread: str = ""
+    question: int | None = None
+    targets: tuple[str, ...] = ()
+    channels: tuple[str, ...] = ()

@@ -9,16 +9,20 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from knowngood.core.asking import Alarm, Approval, Purpose, Question
 from knowngood.core.basics import ScoreRange as ScoreRange
 from knowngood.core.basics import Wait as Wait
-from knowngood.core.errors import BadWeights
 from knowngood.core.reading import NOTHING_READ, Proof, Reading
 from knowngood.core.release import Release
 from knowngood.core.rollout import Rollout
+from knowngood.core.route import WHOLE_BP as WHOLE_BP
+from knowngood.core.route import Arm as Arm
+from knowngood.core.route import Route as Route
+from knowngood.core.route import ShareStep as ShareStep
+from knowngood.core.route import whole as whole
 from knowngood.core.unit_sums import Arms
 from knowngood.core.window import EMPTY, Bucket, Window, since
 
-WHOLE_BP = 10_000
 FLEET = "*"  # the prompt name of an environment's own state: brakes that hold for all its prompts
 
 
@@ -100,74 +104,6 @@ class Version:
     author: str
     created_ms: int
     note: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Arm:
-    """A version's share of the traffic, in basis points."""
-
-    version: str
-    weight_bp: int
-
-
-@dataclass(frozen=True, slots=True)
-class ShareStep:
-    """From `since_ms` on the candidate had this share of the traffic."""
-
-    since_ms: int
-    weight_bp: int
-
-
-@dataclass(frozen=True, slots=True)
-class Route:
-    """Who is served what: one arm, or a control (first) and a candidate (second).
-
-    The candidate owns the hash buckets from 0 upward, so raising its weight only ever adds units.
-    Raises BadWeights unless there are one or two different versions whose weights sum to 10,000.
-    """
-
-    arms: tuple[Arm, ...]
-    salt: str = ""
-    generation: int = 0
-    since_ms: int = 0
-    steps: tuple[ShareStep, ...] = ()  # the candidate's shares since it came, oldest first
-
-    def __post_init__(self) -> None:
-        if not 1 <= len(self.arms) <= 2:
-            raise BadWeights(f"a route has one or two arms, got {len(self.arms)}")
-        if len({arm.version for arm in self.arms}) != len(self.arms):
-            raise BadWeights(f"both arms of the route are {self.arms[0].version}")
-        for arm in self.arms:
-            if not 0 < arm.weight_bp <= WHOLE_BP:
-                raise BadWeights(
-                    f"the weight of {arm.version} is {arm.weight_bp} bp; it must be 1 to 10000"
-                )
-        if (whole := sum(arm.weight_bp for arm in self.arms)) != WHOLE_BP:
-            raise BadWeights(f"the weights sum to {whole} basis points, not to 10000")
-
-    @property
-    def control(self) -> Arm:
-        """The arm that owns the upper buckets; the only arm of an unsplit route."""
-        return self.arms[0]
-
-    @property
-    def candidate(self) -> Arm | None:
-        """The arm under trial, if the route is split."""
-        return self.arms[1] if len(self.arms) == 2 else None
-
-    @property
-    def suspect(self) -> Arm:
-        """The arm that a rollback would take off the route: the candidate, else the only arm."""
-        return self.arms[-1]
-
-    def weight_bp(self, version: str) -> int:
-        """The share of `version`, 0 when it is not on the route."""
-        return next((arm.weight_bp for arm in self.arms if arm.version == version), 0)
-
-
-def whole(version: str) -> tuple[Arm, ...]:
-    """The arms of a route that serves one version to everybody."""
-    return (Arm(version, WHOLE_BP),)
 
 
 class Comparison(StrEnum):
@@ -253,6 +189,7 @@ class Incident:
     triggers: tuple[str, ...]
     opened_ms: int
     outcome: Outcome | None = None
+    part_of: str = ""  # the incident of another prompt that this one belongs to
 
 
 @dataclass(frozen=True, slots=True)
@@ -294,6 +231,10 @@ class State:
     rollbacks_ms: tuple[int, ...] = ()  # automatic rollbacks of the last hour
     spells: tuple[Spell, ...] = ()  # incidents that are over, oldest first
     rollout: Rollout | None = None  # a ladder, its bake, or a gradual rollback
+    question: Question | None = None  # what a person has to decide about the incident
+    question_count: int = 0  # numbers given to questions so far
+    alarms: tuple[Alarm, ...] = ()  # pages about what is not over yet, oldest first
+    approvals: tuple[Approval, ...] = ()  # of promotions, oldest first
 
     def entry(self, version: str) -> Entry | None:
         """The version's line in the ledger, if it has one."""
@@ -499,13 +440,44 @@ class SetRollout:
 
 @dataclass(frozen=True, slots=True)
 class Notify:
-    """Queue a message to people, in the same transaction; sent at most once per `key`."""
+    """Queue a message to people, in the same transaction; queued at most once per `key`.
+
+    A page with a `thread` raises an alarm, unless that thread has one. `question` is the number of
+    the question that the message asks. `targets` and `channels` are those of an escalation level;
+    empty: those of the audience.
+    """
 
     key: str
     audience: str
     severity: Severity
     subject: str
     body: str
+    purpose: Purpose = Purpose.NOTE
+    thread: str = ""
+    question: int | None = None
+    targets: tuple[str, ...] = ()
+    channels: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SetQuestion:
+    """Ask, change what is asked, or (None) ask no more. The incident's end ends it, too."""
+
+    question: Question | None
+
+
+@dataclass(frozen=True, slots=True)
+class SetAlarm:
+    """Amend the alarm of its thread."""
+
+    alarm: Alarm
+
+
+@dataclass(frozen=True, slots=True)
+class Approve:
+    """Add a person's word for a promotion; what has ended goes."""
+
+    approval: Approval
 
 
 @dataclass(frozen=True, slots=True)
@@ -547,6 +519,9 @@ Action = (
     | Enter
     | SetIncident
     | SetRollout
+    | SetQuestion
+    | SetAlarm
+    | Approve
     | Notify
     | Told
     | SetAutomation

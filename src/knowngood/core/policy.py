@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from knowngood.core.model import ScoreRange
+from knowngood.core.people import Person
 from knowngood.core.policy_build import (
-    Person,
     PolicyFile,
     canonical_text,
     check_resolved,
@@ -22,6 +22,7 @@ from knowngood.core.policy_build import (
     plain,
     revision_of,
 )
+from knowngood.core.policy_checks import Reader, below, fields, is_removal
 from knowngood.core.policy_default import DEFAULT_POLICY
 from knowngood.core.policy_parse import (
     DECLARATIONS,
@@ -29,11 +30,8 @@ from knowngood.core.policy_parse import (
     GLOBS_MAX,
     NAMED_SECTIONS,
     SECTIONS,
-    Reader,
-    below,
-    fields,
-    is_removal,
 )
+from knowngood.core.policy_people import build_channel, check_channel_names
 from knowngood.core.policy_warnings import warnings
 
 __all__ = ["DEFAULT_POLICY", "Person", "PolicyFile", "own_warnings", "parse", "warnings"]
@@ -63,6 +61,8 @@ def parse(data: Mapping[str, Any]) -> PolicyFile:
         counters=tuple(merged["counters"]),
         related=tuple(tuple(group) for group in merged["related"]),
         people=tuple(_person(name, merged["people"][name]) for name in sorted(merged["people"])),
+        channels=tuple(build_channel(n, merged["channels"][n]) for n in sorted(merged["channels"])),
+        audiences={name: tuple(names) for name, names in sorted(merged["audiences"].items())},
     )
 
 
@@ -119,6 +119,7 @@ def _check_merged(reader: Reader, merged: Mapping[str, Any]) -> None:
     # Our own defaults too: a declared score may have turned one of their conditions around.
     fields(reader, "defaults", merged["defaults"], SECTIONS)
     check_resolved(reader, "defaults", merged["defaults"])
+    check_channel_names(reader, merged)
     if reader.problems:
         return  # every prompt would repeat them
     for key in prompts:

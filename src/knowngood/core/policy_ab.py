@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from knowngood.core.policy_parse import Reader, below, is_removal, level, margin_share
+from knowngood.core.policy_checks import Reader, below, is_removal
+from knowngood.core.policy_parse import level, margin_share
 from knowngood.core.rules import Aim, ExperimentRule, Looks, Margin
 from knowngood.core.units import duration_ms
 from knowngood.core.watch import is_score

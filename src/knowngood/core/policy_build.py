@@ -4,24 +4,19 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any
 
 from knowngood.core.evaluation import Requirement
 from knowngood.core.model import Comparison, Method, Response, ScoreRange, Severity
+from knowngood.core.people import Channel, Person
 from knowngood.core.policy_ab import build_ab, check_ab, merge_ab, without_false
+from knowngood.core.policy_checks import Reader, below, is_removal
 from knowngood.core.policy_condition import parse_condition
 from knowngood.core.policy_freeze import parse_freeze
-from knowngood.core.policy_parse import (
-    NAMED_SECTIONS,
-    Reader,
-    age_range,
-    below,
-    healthy_share,
-    is_removal,
-    limit_below,
-)
+from knowngood.core.policy_parse import NAMED_SECTIONS, age_range, healthy_share, limit_below
+from knowngood.core.policy_people import build_approvals, build_escalation
 from knowngood.core.rollout import Ladder
 from knowngood.core.rules import (
     AlertRule,
@@ -39,18 +34,8 @@ from knowngood.core.watch import is_rate
 
 Data = Mapping[str, Any]
 SCORES = ("quality", "score")
+SELF_ESCALATING = "pagerduty"  # the kind of channel that calls the next person by itself
 SEVERITIES = [severity.value for severity in Severity]
-
-
-@dataclass(frozen=True, slots=True)
-class Person:
-    """Somebody who is told and asked; addresses are empty when unknown."""
-
-    name: str
-    mail: str = ""
-    slack: str = ""
-    pagerduty: str = ""
-    roles: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +53,8 @@ class PolicyFile:
     counters: tuple[str, ...] = field(compare=False)
     related: tuple[tuple[str, ...], ...] = field(compare=False)
     people: tuple[Person, ...] = field(compare=False)
+    channels: tuple[Channel, ...] = field(compare=False)
+    audiences: Mapping[str, tuple[str, ...]] = field(compare=False)
     _resolved: dict[tuple[str, ...], PromptPolicy] = field(
         default_factory=dict, compare=False, repr=False
     )
@@ -81,7 +68,8 @@ class PolicyFile:
         """The defaults with these entries of `prompts:` over them, in this order; made once."""
         if entries not in self._resolved:
             merged = merge_prompt(self.data, entries)
-            self._resolved[entries] = build(merged, self.scores, self.counters, self.revision)
+            built = build(merged, self.scores, self.counters, self.revision)
+            self._resolved[entries] = replace(built, delegated=self._delegated())
         return self._resolved[entries]
 
     def entries_of(self, name: str) -> tuple[str, ...]:
@@ -92,6 +80,20 @@ class PolicyFile:
         """The prompts that are declared related to this one, sorted."""
         groups = [group for group in self.related if prompt in group]
         return tuple(sorted({name for group in groups for name in group} - {prompt}))
+
+    def channels_for(self, audience: str) -> tuple[Channel, ...]:
+        """The channels that an audience is told on: those listed for it, else all there are."""
+        names = self.audiences.get(audience)
+        return tuple(c for c in self.channels if names is None or c.name in names)
+
+    def _delegated(self) -> tuple[str, ...]:
+        """Audiences of a pager that escalates by itself; `*` is any that is not listed."""
+        of_names = {name: self.channels_for(name) for name in (*self.audiences, "*")}
+        return tuple(
+            name
+            for name, channels in of_names.items()
+            if any(channel.kind == SELF_ESCALATING for channel in channels)
+        )
 
     def people_for(self, who: str) -> tuple[Person, ...]:
         """The people who bear this name or role."""
@@ -412,6 +414,8 @@ def build(
         auto_rollback_stale=merged.get("auto_rollback_stale", False),
         authors=tuple(merged.get("authors", ())),
         ab=build_ab(merged.get("ab")),
+        escalation=build_escalation(merged["escalation"]),
+        approvals=build_approvals(merged["approvals"]),
         revision=revision,
     )
 

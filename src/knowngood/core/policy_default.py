@@ -93,10 +93,22 @@ DEFAULT_POLICY: dict[str, Any] = {
         "bake": {"for": "1h", "holdback": "5%"},
         "flap": {"cooldown": "10m", "per_prompt_hour": 2, "fleet_hour": 10},
         "keep": {"hot": 3, "archive": "180d"},
+        "escalation": {
+            "levels": [
+                {"targets": ["on-call"], "ack_timeout": "5m"},
+                {"targets": ["on-call", "author"], "ack_timeout": "10m"},
+            ],
+            "repeat": 1,
+            "on_exhausted": "broadcast",
+            "delegate": "auto",
+        },
+        "approvals": {"people": "auto", "valid": "24h", "environments": ["production"]},
     },
     "scores": {"quality": {"min": 0, "max": 1, "better": "higher"}},
     "counters": [],
     "people": {},
+    "channels": {},
+    "audiences": {},
     "related": [],
     "prompts": {},
 }

@@ -5,6 +5,12 @@ from dataclasses import dataclass
 
 from knowngood.core.evaluation import Requirement
 from knowngood.core.model import Comparison, Method, Response, ScoreRange, Severity
+from knowngood.core.people import (
+    DEFAULT_APPROVALS,
+    DEFAULT_ESCALATION,
+    ApprovalRule,
+    EscalationRule,
+)
 from knowngood.core.rollout import Ladder
 from knowngood.core.trial import Aim as Aim
 from knowngood.core.trial import ExperimentRule as ExperimentRule
@@ -157,4 +163,7 @@ class PromptPolicy:
     auto_rollback_stale: bool = False
     authors: tuple[str, ...] = ()
     ab: ExperimentRule | None = None  # None: no comparison is asked for
+    escalation: EscalationRule = DEFAULT_ESCALATION
+    approvals: ApprovalRule = DEFAULT_APPROVALS
+    delegated: tuple[str, ...] = ()  # audiences of a pager that escalates by itself
     revision: str = ""  # digest of the canonical policy it was taken from

@@ -44,7 +44,7 @@ def _deliver(
     for name, notifier in notifiers.items():
         if name in answers:
             continue
-        match _notify(notifier, _page(message)):
+        match _notify(notifier, _page(message), now_ms):
             case Retry(error, after_ms):
                 failed.append(f"{name}: {error}")
                 wait_ms = max(wait_ms, _back_off_ms(message) if after_ms is None else after_ms)
@@ -59,14 +59,14 @@ def _deliver(
     if failed:
         store.outbox.gave_up(message.id, "; ".join(failed), now_ms)
         return False
-    taken = (f"{n}: {a.receipt}" for n, a in answers.items() if isinstance(a, Delivered))
+    taken = (f"{n}: {a.answer}" for n, a in answers.items() if isinstance(a, Delivered))
     store.outbox.sent(message.id, "; ".join(taken), now_ms)
     return True
 
 
-def _notify(notifier: Notifier, page: Page) -> Delivered | Retry | Rejected:
+def _notify(notifier: Notifier, page: Page, now_ms: int) -> Delivered | Retry | Rejected:
     try:
-        return notifier.notify(page)
+        return notifier.notify(page, "", now_ms)
     except Exception as error:  # a faulty notifier must not stand before all other messages
         return Retry(f"{type(error).__name__}: {error}")
 

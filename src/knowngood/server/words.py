@@ -7,6 +7,7 @@ from knowngood.core.explain import duration, phase_words, route_words, wait_word
 from knowngood.core.ladder import stages_words
 from knowngood.core.model import (
     Action,
+    Approve,
     Arm,
     CountRollback,
     Enter,
@@ -18,8 +19,10 @@ from knowngood.core.model import (
     Record,
     Renew,
     Route,
+    SetAlarm,
     SetAutomation,
     SetIncident,
+    SetQuestion,
     SetRollout,
     Stand,
     State,
@@ -109,6 +112,15 @@ def action_words(action: Action) -> str:
         case SetRollout(rollout):
             assert rollout is not None
             return f"put {rollout.moving} at {stages_words(rollout)}"
+        case SetQuestion(None):
+            return "ask no more"
+        case SetQuestion(question):
+            assert question is not None
+            return f"ask {question.who} about {question.trigger}: {question.stage.value}"
+        case SetAlarm(alarm):
+            return f"amend the alarm {alarm.thread}"
+        case Approve(approval):
+            return f"remember that {approval.actor} approves {approval.version}"
         case Notify(audience=audience, subject=subject):
             return f"tell {audience}: {subject}"
         case Told(notice, forget):

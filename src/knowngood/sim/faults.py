@@ -292,7 +292,7 @@ class FlakyNotifier:
     inner: Notifier
     gate: Gate
 
-    def notify(self, page: Page) -> Delivered | Retry | Rejected:
+    def notify(self, page: Page, receipt: str, now_ms: int) -> Delivered | Retry | Rejected:
         """See ports.Notifier."""
         self.gate.passes("notify.before")
         strikes = self.gate.nemesis.strikes
@@ -302,7 +302,7 @@ class FlakyNotifier:
             return Rejected("it does not take this message")
         if strikes("pager_raises"):
             raise Injected("a notifier with a bug")
-        answer = self.inner.notify(page)
+        answer = self.inner.notify(page, receipt, now_ms)
         self.gate.passes("notify.after")
         if strikes("pager_mute"):
             unanswered = self.gate.nemesis.unanswered

@@ -94,7 +94,7 @@ class _Pager:
     stage: Stage | None = None
     told: list[tuple[int, str]] = field(default_factory=list)
 
-    def notify(self, page: Page) -> Delivered:
+    def notify(self, page: Page, receipt: str, now_ms: int) -> Delivered:
         """See ports.Notifier."""
         assert self.stage is not None
         self.told.append((self.stage.now_ms, page.audience))

@@ -14,8 +14,8 @@ from knowngood.core.content import check_environment_name, check_prompt_name, ch
 from knowngood.core.errors import BadPolicy, KnowngoodError
 from knowngood.core.model import Arm, Route, Severity, Standing, Verdict, whole
 from knowngood.core.policy import PolicyFile
+from knowngood.core.policy_checks import Reader, below, fields
 from knowngood.core.policy_condition import did_you_mean
-from knowngood.core.policy_parse import Reader, below, fields
 from knowngood.core.units import UNITS_MS, duration_ms, exact_fraction, share_bp, shown
 from knowngood.core.window import ERROR_KINDS
 from knowngood.sim.series import Gap, Series, Unit, milliseconds, number, parse_series

@@ -63,7 +63,7 @@ class Pager:
     name: str
     world: "World"
 
-    def notify(self, page: Page) -> Delivered | Retry | Rejected:
+    def notify(self, page: Page, receipt: str, now_ms: int) -> Delivered | Retry | Rejected:
         """See ports.Notifier."""
         self.world.say(self.name, f"{page.audience}: {page.subject}")
         delivered = self.world.delivered

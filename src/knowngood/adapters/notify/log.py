@@ -14,7 +14,7 @@ class LogNotifier:
         """`logger` takes structlog's calls; by default the process's own."""
         self._logger = logger if logger is not None else structlog.get_logger("knowngood.page")
 
-    def notify(self, page: Page) -> Delivered | Retry | Rejected:
+    def notify(self, page: Page, receipt: str, now_ms: int) -> Delivered | Retry | Rejected:
         """See ports.Notifier."""
         self._logger.warning(
             page.subject,

@@ -1,0 +1,66 @@
+"""People, how they are reached, and how long anybody waits for them: the nouns of the policy."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """Somebody who is told and asked; addresses are empty when unknown."""
+
+    name: str
+    mail: str = ""
+    slack: str = ""
+    pagerduty: str = ""
+    roles: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Channel:
+    """One way to reach people. `options` are those of its kind; secrets only by reference."""
+
+    name: str
+    kind: str
+    options: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """Who is told next, where (empty: as the audience), and how long they have to acknowledge."""
+
+    targets: tuple[str, ...]
+    channels: tuple[str, ...]
+    ack_timeout_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class EscalationRule:
+    """How a page that nobody acknowledges goes on.
+
+    All levels are told `1 + repeat_count` times. `delegates`: where a pager that escalates by
+    itself (PagerDuty) is paged, it escalates and we do not, so that nobody is called by two.
+    """
+
+    levels: tuple[Level, ...]
+    repeat_count: int = 1
+    on_exhausted: str = "broadcast"
+    delegates: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class ApprovalRule:
+    """How many people a promotion needs; None: two wherever people can be told apart by tokens.
+
+    An approval holds for `valid_ms`, in `environments`.
+    """
+
+    people_count: int | None = None
+    valid_ms: int = 24 * 3_600_000
+    environments: tuple[str, ...] = ("production",)
+
+
+DEFAULT_ESCALATION = EscalationRule(
+    (Level(("on-call",), (), 300_000), Level(("on-call", "author"), (), 600_000))
+)
+DEFAULT_APPROVALS = ApprovalRule()
