@@ -1,9 +1,5 @@
 """`knowngood promote`: begin to serve a version, up a ladder or to everybody at once."""
 
-from typing import Annotated
-
-import typer
-
 from knowngood.cli.backend import connect
 from knowngood.cli.changes import body_of, print_change
 from knowngood.cli.errors import Usage
@@ -19,6 +15,7 @@ from knowngood.cli.options import (
     Hold,
     Json,
     Name,
+    Now,
     OptionalVersion,
     Override,
     Revision,
@@ -36,7 +33,7 @@ def promote(
     version: OptionalVersion = "",
     because: Because = "",
     env: Env = DEFAULT_ENVIRONMENT,
-    now: Annotated[bool, typer.Option("--now", help="No ladder: everybody at once.")] = False,
+    now: Now = False,
     stages: Stages = "",
     hold: Hold = "",
     wait_at_most: WaitAtMost = "",
