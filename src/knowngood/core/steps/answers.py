@@ -70,7 +70,7 @@ def decline(case: Case, number: int | None, because: str, actor: str) -> tuple[A
     return (
         SetQuestion(held),
         Record("question.declined", words, detail),
-        *_taken(case, actor),
+        *taken(case, actor),
     )
 
 
@@ -85,18 +85,18 @@ def acknowledge(case: Case, thread: str | None, because: str, actor: str) -> tup
             f"{title(case)} has no page that waits for anybody",
             next_step=f"knowngood explain {case.state.prompt} --env {case.state.environment}",
         )
-    taken = _taken(case, actor, thread)
-    if not taken:
+    mine_now = taken(case, actor, thread)
+    if not mine_now:
         return ()
     incident = case.state.incident
     detail = {
         "incident": incident.id if incident else None,
         "threads": [alarm.thread for alarm in mine],
     }
-    return (Record("page.acknowledged", because or "looks at it", detail), *taken)
+    return (Record("page.acknowledged", because or "looks at it", detail), *mine_now)
 
 
-def _taken(case: Case, actor: str, thread: str | None = None) -> tuple[Action, ...]:
+def taken(case: Case, actor: str, thread: str | None = None) -> tuple[Action, ...]:
     """The alarms as somebody's, and the word of it to the channels that called."""
     actions: list[Action] = []
     for alarm in case.state.alarms:

@@ -1,6 +1,6 @@
 """What a person answers to a question or a page."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Request
 from pydantic import Field
@@ -9,7 +9,7 @@ from knowngood.core.asking import Answer
 from knowngood.server import act
 from knowngood.server.answers import answer
 from knowngood.server.api.acts import actor_of
-from knowngood.server.api.bodies import BECAUSE, Body, DryRun, Environment, Revision
+from knowngood.server.api.bodies import Body, DryRun, Environment, Revision
 from knowngood.server.api.refusals import REFUSALS
 from knowngood.server.runtime import runtime_of
 
@@ -28,7 +28,7 @@ class AnswerBody(Body):
         ),
     ]
     answer: Annotated[
-        Answer,
+        Literal["approve", "decline", "ack"],
         Field(description="`approve` rolls back, `decline` investigates, `ack` takes the page."),
     ]
     question: Annotated[
@@ -40,7 +40,9 @@ class AnswerBody(Body):
         ),
     ] = None
     environment: Environment = "production"
-    because: Annotated[str, BECAUSE] = ""
+    because: Annotated[
+        str, Field(description="Why; only `ack` may do without.", max_length=2_000)
+    ] = ""
     revision: Revision = None
     dry_run: DryRun = False
 
@@ -56,7 +58,7 @@ async def answers(request: Request, body: AnswerBody) -> dict[str, Any]:
         answer,
         server.desk,
         body.about,
-        body.answer,
+        Answer(body.answer),
         body.question,
         ask,
         server.clock.now_ms(),
