@@ -21,7 +21,7 @@ from scipy import stats  # type: ignore[import-untyped]  # it ships no types
 from knowngood.core.decide import ACTIVE_RECHECK_MS
 from knowngood.core.detect import LAG_MS
 from knowngood.core.levels import HEADROOM, HEALTHY_MAX, HEALTHY_MIN, RATE_MAX, UNKNOWN_HEALTHY
-from knowngood.core.look import WORSE_EVIDENCE
+from knowngood.core.look import LOOKBACK_MS, WORSE_EVIDENCE
 from knowngood.core.stats import (
     RELATIVE_RISKS,
     WEIGHT_AT_START,
@@ -57,7 +57,6 @@ from knowngood.core.track import (
     SHARE_MS,
     SHARE_PRIOR,
 )
-from knowngood.engine.observe import LOOKBACK_MS
 
 Ints = NDArray[np.integer[Any]]
 Floats = NDArray[np.float64]

@@ -16,6 +16,7 @@ from knowngood.core.model import (
     Standing,
     State,
     Verdict,
+    Verifying,
 )
 from knowngood.core.reading import RateSign, Reading
 from knowngood.core.rollout import RolloutKind
@@ -35,6 +36,10 @@ CASCADE = "cascade"
 WORSE_EVIDENCE = 100.0  # that the candidate does worse than its control, for a question of its own
 CASCADE_EVIDENCE = 100.0
 CASCADE_WITHIN_MS = 300_000
+# Evidence reaches back at least this far, so that "it was reported before" can be seen.
+LOOKBACK_MS = 10 * 60_000
+# A verification may go on for a day; what it looks at is bounded by this.
+MAX_LOOKBACK_MS = 2 * 3_600_000
 CASCADE_CHANGED_MS = 24 * 3_600_000  # a version that came within this may be why
 
 
@@ -302,6 +307,18 @@ def split_at(state: State, at_ms: int) -> Split | None:
     steps = route.steps or (ShareStep(route.since_ms, route.candidate.weight_bp),)
     step = next((s for s in reversed(steps) if s.since_ms <= at_ms), steps[0])
     return Split(step.weight_bp, step.since_ms)
+
+
+def look_since_ms(state: State, policy: PromptPolicy, until_ms: int) -> int:
+    """From where on a look up to `until_ms` needs the buckets one by one, in ms.
+
+    As far back as the longest window, and while a rollback is verified as far as its switch.
+    """
+    windows_ms = [policy.window_ms, *(t.window_ms for t in policy.triggers)]
+    since_ms = until_ms - max(LOOKBACK_MS, *windows_ms)
+    if isinstance(state.phase, Verifying):
+        since_ms = min(since_ms, max(state.phase.began_ms, until_ms - MAX_LOOKBACK_MS))
+    return since_ms
 
 
 def evidence_since_ms(state: State, version: str) -> int:
