@@ -6,6 +6,7 @@ import pytest
 
 from knowngood.core.errors import BadLadder, BadRequest, InProgress
 from knowngood.core.model import (
+    CountRollback,
     Hold,
     Route,
     Standing,
@@ -14,6 +15,7 @@ from knowngood.core.model import (
 )
 from knowngood.core.rollout import Ladder
 from knowngood.core.steps import operator, rollouts
+from knowngood.core.window import Bucket
 from tests.core.build import (
     ALL_SILENT,
     BAD,
@@ -187,3 +189,57 @@ def test_a_pause_of_it_masks_no_rollback():
     story.does(rollouts.pause(story.state, "wait", "ann", story.now_ms))
     story.until("rollback.switched", v1=FINE, v2=BAD)
     assert story.state.route.arms == whole("v1")
+
+
+# --- One rollback, however fast it ends
+
+GENTLY = policy(
+    triggers={
+        "error_critical": {"method": "gradual"},
+        "error_high": None,
+        "worse": {
+            "when": "error_rate > 30%",
+            "severity": "critical",
+            "action": "rollback",
+            "method": "instant",
+        },
+    },
+    gradual={"stages": ["50%", "0%"], "hold": "10m"},
+)
+WORST = calls(ok=20, errors=80)
+
+
+def counted(actions) -> int:
+    """How many rollbacks the flap guard was told of."""
+    return sum(isinstance(action, CountRollback) for action in actions)
+
+
+def test_a_gradual_rollback_that_turns_critical_is_counted_once():
+    """The flap guard of the prompt and that of the fleet see one rollback, made faster."""
+    story = Story(NEW, GENTLY)
+    story.until("rollback.gradual", v2=BAD)
+    assert counted(story.done) == 1
+    story.until("rollback.suspected", v1=FINE, v2=WORST)
+    story.buckets["v2"].append(Bucket(story.now_ms, WORST))
+    story.now_ms += SECOND
+    faster = story.decision()
+    assert "rollback.switched" in kinds(faster.actions) and faster.fleet_actions == ()
+    story.goes_on(1, v1=FINE)
+    assert story.state.route.arms == whole("v1")
+    assert counted(story.done) == 1 and len(story.state.rollbacks_ms) == 1
+
+
+def test_a_person_who_makes_it_instant_adds_no_rollback():
+    """What the system began is counted already, and by hand nothing is counted."""
+    story = Story(NEW, GENTLY)
+    story.until("rollback.gradual", v2=BAD)
+    story.does(operator.roll_back(case(story), operator.RollbackRequest("now", actor="ann")))
+    assert story.state.route.arms == whole("v1")
+    assert counted(story.done) == 1 and len(story.state.rollbacks_ms) == 1
+
+
+def test_a_gradual_rollback_by_hand_that_turns_critical_is_counted():
+    """A person began it, so the system's own rollback is the first that there is."""
+    story = giving_way()
+    story.until("rollback.switched", v1=FINE, v2=BAD)
+    assert counted(story.done) == 1
