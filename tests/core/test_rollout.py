@@ -4,7 +4,14 @@ from dataclasses import replace
 
 import pytest
 
-from knowngood.core.errors import BadLadder, BadRequest, InProgress, NoRollout, Quarantined
+from knowngood.core.errors import (
+    AlreadyServed,
+    BadLadder,
+    BadRequest,
+    InProgress,
+    NoRollout,
+    Quarantined,
+)
 from knowngood.core.model import (
     Census,
     Confirming,
@@ -15,7 +22,7 @@ from knowngood.core.model import (
     whole,
 )
 from knowngood.core.rollout import Ladder
-from knowngood.core.steps import rollouts
+from knowngood.core.steps import operator, rollouts
 from tests.core.build import (
     ALL_SILENT,
     BAD,
@@ -269,6 +276,37 @@ def test_who_serves_everybody_has_nothing_to_climb():
         )
     same = rollouts.Promotion("v1", STEPS, 500, "?", "ann")
     assert rollouts.begin(OLD, same, None, NOW) == ()
+
+
+def test_who_serves_everybody_is_promoted_no_further():
+    """Whoever promotes it again reads since when it does, and what to do instead."""
+    with pytest.raises(AlreadyServed, match=r"since 2027-01-13 08:00:00Z \(2 d\)") as refused:
+        rollouts.refuse_served(OLD, "v1", NOW)
+    assert refused.value.known == ["v0"] and "knowngood rollback cs" in refused.value.next_step
+    rollouts.refuse_served(OLD, "v2", NOW)
+    rollouts.refuse_served(replace(OLD, route=None), "v1", NOW)
+    rollouts.refuse_served(began().state, "v1", NOW)
+
+
+def test_the_refusal_says_what_is_still_under_way():
+    """A bake, or the verification of the rollback that brought it back."""
+    story = began(rollouts.AT_ONCE)
+    with pytest.raises(AlreadyServed, match="it bakes, and is not known good yet"):
+        rollouts.refuse_served(story.state, "v2", story.now_ms)
+    story.does(operator.roll_back(case(story), operator.RollbackRequest("no")))
+    with pytest.raises(AlreadyServed, match="the rollback to it from v2 is being verified"):
+        rollouts.refuse_served(story.state, "v1", story.now_ms)
+
+
+def test_what_bakes_beside_its_holdback_has_nothing_to_climb():
+    """Its bake can be ended or aborted, and the refusal says how."""
+    story = began()
+    story.goes_on(31, v1=FINE, v2=FINE)
+    assert story.state.rollout.is_baking and shares(story)[-1] == 9_500
+    again = rollouts.Promotion("v2", STEPS, 500, "again", "ann", ("in_progress",))
+    with pytest.raises(InProgress, match="v2 bakes: everybody but 5% has it") as refused:
+        rollouts.begin(story.state, again, None, story.now_ms)
+    assert "knowngood skip cs" in refused.value.next_step
 
 
 def test_the_first_version_has_nobody_beside_it():

@@ -156,10 +156,24 @@ def test_a_ladder_that_is_none(start, body, words):
     assert world.state() == before
 
 
-def test_a_canary_of_what_serves_everybody_changes_nothing(start):
-    """The same promotion again is no second rollout."""
+@pytest.mark.parametrize(
+    "body",
+    [{}, {"stages": ["5%", "100%"]}, {"now": True}, {"dry_run": True}, {"override": ["freeze"]}],
+)
+def test_a_canary_of_what_serves_everybody_is_refused(start, body):
+    """409 already_served: since when it does, and what to do next; nothing is changed."""
     world = start()
-    assert climb(world, version="v1.9.0")["outcome"] == "unchanged"
+    before = world.state()
+    order = {"prompt": PROMPT, "version": "v1.9.0", "because": "again", **body}
+    error = world.refused("/api/promote", 409, **order)
+    assert error["code"] == "already_served" and "v1.9.0 serves everybody" in error["message"]
+    assert "already, since 20" in error["message"] and "knowngood rollback" in error["next"]
+    assert world.state() == before
+
+
+def test_a_canary_of_the_control_is_refused(start):
+    """It is what the new one is held against."""
+    world = start()
     climb(world)
     order = {"prompt": PROMPT, "version": "v1.9.0", "because": "back"}
     error = world.refused("/api/promote", 422, **order)

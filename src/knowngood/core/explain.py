@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 from knowngood.core.evaluation import Met, Tally, Why
@@ -75,6 +76,11 @@ def duration(ms: float) -> str:
             rest = seconds % big // small
             return f"{seconds // big} {first}" + (f" {rest} {second}" if rest else "")
     return f"{seconds} s"
+
+
+def moment(ms: int) -> str:
+    """An instant as people read it, in UTC: `2026-01-31 12:00:00Z`."""
+    return f"{datetime.fromtimestamp(ms // 1000, UTC):%Y-%m-%d %H:%M:%SZ}"
 
 
 def amount(metric: str, value: float) -> str:

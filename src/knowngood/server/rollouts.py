@@ -63,7 +63,8 @@ def promote(
     """Begin to serve a version: up a ladder, or (`now`) to everybody at once.
 
     Where versions soak there are no ladders. Raises Unknown…, BadRequest without a reason,
-    BadLadder, GateClosed with every gate that is shut, Quarantined, InProgress or StaleState.
+    BadLadder, AlreadyServed, GateClosed with every gate that is shut, Quarantined, InProgress or
+    StaleState.
     """
     desk.check_environment(environment)
     name, wanted = desk.resolve(prompt, version)
@@ -73,6 +74,7 @@ def promote(
         raise BadRequest("`now` leaves no stages to plan", next_step="leave out one of them")
 
     def decide(state: State) -> tuple[Action, ...]:
+        rollouts.refuse_served(state, wanted, now_ms)
         return promotion_actions(desk, state, wanted, ask, steps, now_ms)
 
     done = carry_out(desk, environment, name, ask, decide, now_ms)
