@@ -208,7 +208,8 @@ def wait_words(wait: Wait) -> str:
         case "requests" | "labels" | "errors":
             about = f" for {name}" if name and wait.kind != "errors" else ""
             noun = wait.kind.removesuffix("s") if need - have == 1 else wait.kind
-            return f"{need - have} more {noun}{about} ({have} of {need})"
+            eta = "" if wait.eta_ms is None else f", about {duration(wait.eta_ms)} at this traffic"
+            return f"{need - have} more {noun}{about} ({have} of {need}){eta}"
         case "idle":
             return "traffic: no calls in the window"
         case "baseline":
@@ -276,6 +277,8 @@ def _other_wait_words(wait: Wait, have: int, need: int) -> str:
             return f"the bake: {duration(wait.need or 0)} left before {detail} can be good"
         case "bake_evidence":
             return f"calls to prove {detail} good: {have} of {need}, if no more fail"
+        case "settle":
+            return f"the open incident to settle by itself: {detail}"
         case "route":
             return "a first `knowngood promote`: nothing is routed here"
         case "operator":

@@ -27,6 +27,8 @@ class RateSign:
     separable: bool = True
     above: int = 0  # of a latency: the bucket that a slow call lies above
     threshold: float | None = None  # the plain threshold; below `limit` where not separable
+    calm_n: int = 0  # where `n` is too few to say that all is well: the newest calls that are not,
+    calm_bad: int = 0  # or all that there are, and how many of them were bad
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,6 +37,9 @@ FORMAT = 1  # of what `save` gives
 GATE_MS = (15_000, 60_000)  # besides the trigger's own window
 # For what is called too rarely for its own window.
 LONG_GATE_MS = (300_000, 3_600_000, 86_400_000)
+# Over which a version is found to be well when the windows above hold too few calls for it. Each is
+# at most twice the one before, so that what was bad once does not speak against it for long.
+CALM_MS = tuple(60_000 * minutes for minutes in (5, 10, 20, 40, 60, 120, 240, 480, 960, 1_440))
 GATE_REQUESTS = 20  # a rate of fewer is judged over a longer window, at last over all there is
 GATE_BAD = 3
 # How likely a rate at the limit may show what a short window shows. A version at 3 % passes 5 % in
@@ -316,6 +319,7 @@ class Track:
     def _sign(self, line: Line, window_ms: int, now_ms: int) -> RateSign:
         over, n, bad, span_ms = self._gate(line, window_ms, now_ms)
         level = line.level
+        calm = (0, 0) if over else self._calm(line, n, now_ms)
         return RateSign(
             n=n,
             bad=bad,
@@ -329,7 +333,25 @@ class Track:
             separable=level.separable,
             above=level.count.above,
             threshold=level.gate,
+            calm_n=calm[0],
+            calm_bad=calm[1],
         )
+
+    def _calm(self, line: Line, n: int, now_ms: int) -> tuple[int, int]:
+        """(n, bad) of the newest calls that are enough to find a version well, or of all there are.
+
+        A thin canary never has them in one window, however long it is well; (0, 0) where `n`, the
+        calls of the gate's window, are enough.
+        """
+        least = clear_calls(line.level)
+        if n >= least:
+            return 0, 0
+        for span_ms in (*CALM_MS, 0):
+            before = self._since(span_ms, now_ms) if span_ms else ()
+            n = self._calls(line, before)
+            if n >= least:
+                break
+        return n, self._from(before, line.name)
 
     def _gate(self, line: Line, window_ms: int, now_ms: int) -> tuple[bool, int, int, int]:
         """Whether the plain threshold is passed, and in which window: (over, n, bad, span).
@@ -441,6 +463,16 @@ def _is_over(n: int, bad: int, limit: float, sure: bool) -> bool:
     if bad < GATE_BAD or bad <= limit * n:
         return False
     return not sure or 1 - at_most(bad - 1, n, limit) <= GATE_CHANCE
+
+
+def clear_calls(level: Level) -> int:
+    """How many calls it takes to find a version well: of slow ones, as many as one is a share of.
+
+    Fewer than a hundred calls cannot show that no more than 1 % of them are slow.
+    """
+    if level.count.base == CALLS:
+        return GATE_REQUESTS
+    return max(GATE_REQUESTS, round(1 / level.limit))
 
 
 def relative_key(metric: str, kinds: tuple[str, ...]) -> str:
