@@ -59,7 +59,8 @@ class Reading:
 
     `waiting` are detectors that have no baseline yet; `inseparable` those whose limit is too close
     to what the baseline does by chance. `relative` is the evidence in nats that the candidate does
-    worse than the control on the same metric (`error_rate`, with its kinds, or a latency).
+    worse than the control on the same metric (`error_rate`, with its kinds, or a latency), or under
+    a `replaced` key that the target of a gradual rollback does worse than what it replaces.
     """
 
     rates: Mapping[str, tuple[RateSign, ...]] = field(default_factory=dict)
