@@ -175,6 +175,7 @@ def changes(seen: Look) -> tuple[Change, ...]:
             decision.actions,
             ACTOR,
             seen.policy.revision,
+            decision.before_ms,
         )
     ]
     if decision.fleet_actions:
