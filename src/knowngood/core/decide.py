@@ -32,6 +32,7 @@ from knowngood.core.steps.gradual import descend
 from knowngood.core.steps.ladder import climb
 from knowngood.core.steps.notice import alert, blindness
 from knowngood.core.steps.respond import respond, settle
+from knowngood.core.steps.together import stranded
 from knowngood.core.steps.verify import verify
 from knowngood.core.steps.watchdog import watchdog
 
@@ -93,10 +94,11 @@ def _steps(case: Case) -> tuple[Step, ...]:
             return (verify(case, phase), blindness(case))
         case Confirming() as phase:
             # A hold of a rollback does not keep one that is under way from going on.
-            return (confirm(case, phase), descend(case), blindness(case))
+            return (confirm(case, phase), descend(case), blindness(case), stranded(case))
         case Steady():
             return (
                 respond(case),
+                stranded(case),
                 watchdog(case),
                 blindness(case),
                 _automation_ended(case),

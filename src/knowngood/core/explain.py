@@ -276,6 +276,10 @@ def _other_wait_words(wait: Wait, have: int, need: int) -> str:
             return f"an operator: {detail}"
         case "brake":
             return f"a brake: {detail}"
+        case "left_behind":
+            return f"a person: the rest of the release {detail} went back without it"
+        case "release":
+            return f"what it was released with: {detail}, not ready yet"
         case "attribution":
             return (
                 f"proof that it is the version and not its provider: E = {wait.have or 0:.1f} of "

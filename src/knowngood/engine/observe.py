@@ -9,15 +9,18 @@ from knowngood.core.model import (
     ClientSeen,
     Confirming,
     Observed,
+    Partner,
     Related,
     Sibling,
     Standing,
     State,
     Verifying,
 )
+from knowngood.core.policy import PolicyFile
 from knowngood.core.promotion import fails_as_target
+from knowngood.core.release import Release
 from knowngood.core.rules import PromptPolicy
-from knowngood.core.steps.together import release_of
+from knowngood.core.steps.parts import parts
 from knowngood.engine.compared import Comparisons
 from knowngood.engine.recent import Recent
 from knowngood.ports import Store
@@ -28,6 +31,7 @@ SILENT_MS = 3_600_000  # one that was not heard for longer than this is no longe
 LOOKBACK_MS = 10 * 60_000
 # A verification may go on for a day; what it looks at is bounded by this.
 MAX_LOOKBACK_MS = 2 * 3_600_000
+MAX_PARTNERS = 200  # four of the largest releases that overlap; whoever chains more has one product
 MAX_PROVIDERS = 50_000  # remembered answers; more versions than this are not routed at once
 
 
@@ -59,11 +63,12 @@ def _heard(clients: list[ClientSeen], now_ms: int, listening_since_ms: int) -> _
 
 @dataclass(frozen=True, slots=True)
 class Others:
-    """What is known of the other prompts: those on the same provider, and the related ones."""
+    """What is known of the other prompts: of the same provider, related, or released with it."""
 
     siblings: tuple[Sibling, ...] = ()
     related: tuple[Related, ...] = ()
     unrelated_clear: tuple[str, ...] = ()
+    partners: tuple[Partner, ...] = ()
 
 
 class Outlook:
@@ -114,16 +119,13 @@ class Outlook:
             provider=self.provider(state),
             related=others.related,
             unrelated_clear=others.unrelated_clear,
-            partners=partners(self.store, state),
+            partners=others.partners,
             unfit=self._unfit(state, policy, now_ms),
             arms=self.comparisons.arms(state, until_ms, now_ms),
         )
 
     def _unfit(self, state: State, policy: PromptPolicy, now_ms: int) -> dict[str, str]:
-        """Only where a target is about to be chosen: nobody else asks."""
-        if not isinstance(state.phase, Confirming | Verifying):
-            return {}
-        return unfit(self.store, state, policy, now_ms)
+        return unfit(self.store, state, policy, now_ms) if chooses_target(state) else {}
 
     def _fleet_of(self, environment: str) -> State:
         if environment not in self._fleets:
@@ -156,13 +158,44 @@ def census(
     return _heard(clients, now_ms, listening_since_ms).census(generation)
 
 
-def partners(store: Store, state: State) -> tuple[State, ...]:
-    """The prompts that the suspect was released with and that still serve their part of it."""
-    release = release_of(state)
-    if release is None:
-        return ()
-    found = [store.states.get(state.environment, m.prompt) for m in release.besides(state.prompt)]
-    return tuple(each for each in found if release_of(each) == release)
+def chooses_target(state: State) -> bool:
+    """Whether a target may be about to be chosen: nobody else asks which of them are unfit."""
+    return isinstance(state.phase, Confirming | Verifying)
+
+
+def partners(
+    store: Store,
+    policy: PolicyFile,
+    state: State,
+    now_ms: int,
+    *,
+    with_targets: bool,
+    besides: tuple[Release, ...] = (),
+) -> tuple[Partner, ...]:
+    """The prompts that still serve their part of what the prompt's versions were released with.
+
+    Theirs may have been released with others, and so on. `with_targets` reads what evaluations say
+    of their good versions; `besides` are releases whose members are wanted as well.
+    """
+    todo = [*parts(state).values(), *besides]
+    seen: list[Release] = []
+    found: dict[str, Partner] = {}
+    while todo and len(found) < MAX_PARTNERS:
+        release = todo.pop(0)
+        if release in seen:
+            continue
+        seen.append(release)
+        for member in release.besides(state.prompt):
+            if member.prompt in found:
+                continue
+            other = store.states.get(state.environment, member.prompt)
+            if release not in parts(other).values():
+                continue
+            rules = policy.for_prompt(member.prompt)
+            poor = unfit(store, other, rules, now_ms) if with_targets else {}
+            found[member.prompt] = Partner(other, poor, rules.verify.deadline_ms)
+            todo += parts(other).values()
+    return tuple(found[prompt] for prompt in sorted(found))
 
 
 def unfit(store: Store, state: State, policy: PromptPolicy, now_ms: int) -> dict[str, str]:

@@ -23,7 +23,7 @@ from knowngood.core.model import (
 )
 from knowngood.core.policy import PolicyFile
 from knowngood.core.rules import PromptPolicy
-from knowngood.engine.observe import LOOKBACK_MS, Others, Outlook
+from knowngood.engine.observe import LOOKBACK_MS, Others, Outlook, chooses_target, partners
 from knowngood.ports import Store
 
 ACTOR = "system"
@@ -283,6 +283,13 @@ def _others(reconciler: Reconciler, state: State, now_ms: int) -> Others:
         siblings=tuple(sorted(siblings, key=lambda s: s.prompt)),
         related=related,
         unrelated_clear=_well(reconciler, state, provider, names, now_ms) if related else (),
+        partners=partners(
+            reconciler.store,
+            reconciler.policy,
+            state,
+            now_ms,
+            with_targets=chooses_target(state),
+        ),
     )
 
 

@@ -6,10 +6,11 @@ from typing import Any
 
 from knowngood.core.errors import BadLadder, BadRequest, NotRouted, StaleState
 from knowngood.core.history import AuditEntry
-from knowngood.core.model import FLEET, Action, Change, Join, MoveRoute, State
+from knowngood.core.model import FLEET, Action, Change, Join, MoveRoute, Partner, State
 from knowngood.core.release import Member, Release, is_same, new_release
 from knowngood.core.routing import new_salt
-from knowngood.core.steps.together import has_target, release_of
+from knowngood.core.steps.jointly import leader
+from knowngood.engine.observe import unfit
 from knowngood.server.act import ATTEMPTS, Ask, check_ask, rollback
 from knowngood.server.desk import Desk
 from knowngood.server.rollouts import Steps, change_of, planned, promotion_actions
@@ -151,17 +152,20 @@ def roll_back(desk: Desk, environment: str, name: str, ask: Ask, now_ms: int) ->
     desk.check_environment(environment)
     check_ask(ask, because=True)
     found = desk.store.releases.get(name)
-    states = [desk.store.states.get(environment, member.prompt) for member in found.members]
-    served = [state for state in states if release_of(state) == found]
-    # Whoever has a version to go back to leads; the others go along, or are named.
-    able = [state for state in served if has_target(state)]
-    if served:
-        lead = (able or served)[0]
-        return rollback(desk, environment, lead.prompt, None, ask, now_ms)
+    members = [_member(desk, environment, member.prompt, now_ms) for member in found.members]
+    if lead := leader(found, members):
+        suspect = next(m.version for m in found.members if m.prompt == lead.prompt)
+        return rollback(desk, environment, lead.prompt, None, ask, now_ms, suspect=suspect)
     raise NotRouted(
         f"nothing of the release {name} is served in {environment}",
         next_step=f"knowngood release show {name} --env {environment}",
     )
+
+
+def _member(desk: Desk, environment: str, prompt: str, now_ms: int) -> Partner:
+    """A member as a partner: where it stands, and which of its versions are no targets."""
+    state, rules = desk.store.states.get(environment, prompt), desk.policy.for_prompt(prompt)
+    return Partner(state, unfit(desk.store, state, rules, now_ms), rules.verify.deadline_ms)
 
 
 def _carry_out_all(

@@ -1,5 +1,6 @@
 """Steady: a breach starts a confirmation, opens or grows an incident, or is only remembered."""
 
+from knowngood.core.explain import few
 from knowngood.core.look import breaches
 from knowngood.core.model import (
     Confirming,
@@ -30,6 +31,7 @@ from knowngood.core.steps.case import (
     sentence,
     title,
 )
+from knowngood.core.steps.parts import part_of, release_of
 from knowngood.core.steps.switch import SYSTEM
 
 AUDIENCE_OF_SYSTEM = "on-call"  # a trigger that the system decides still tells a person
@@ -154,12 +156,27 @@ def _remember_dry_runs(case: Case) -> tuple[Told | Record, ...]:
             continue
         notice = f"dry_run:{finding.trigger}:{finding.version}"
         if finding.verdict is Verdict.BREACH and not case.told(notice):
-            detail = {"trigger": finding.trigger, **evidence(case, (finding,))}
-            because = f"would {finding.response.value}: {sentence((finding,))}"
+            mates = _would_go_along(case, finding)
+            detail = {
+                "trigger": finding.trigger,
+                "together_with": mates,
+                **evidence(case, (finding,)),
+            }
+            along = f", together with {few(mates)}" if mates else ""
+            because = f"would {finding.response.value}: {sentence((finding,))}{along}"
             actions += [Told(notice), Record("dry_run", because, detail)]
         elif finding.verdict is Verdict.CLEAR and case.told(notice):
             actions.append(Told(notice, forget=True))
     return tuple(actions)
+
+
+def _would_go_along(case: Case, finding: Finding) -> list[str]:
+    """The prompts that a rollback would take back as well."""
+    release = release_of(case.state)
+    if finding.response is not Response.ROLLBACK or release is None:
+        return []
+    mates = (partner.state for partner in case.observed.partners)
+    return [mate.prompt for mate in mates if part_of(mate, release) is not None]
 
 
 def settle(case: Case) -> Step:
