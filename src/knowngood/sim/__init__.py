@@ -6,9 +6,10 @@ bugs that keep the laws honest, and the backtest of recorded traffic. Nothing he
 rollback: whatever does that is core and engine, unchanged.
 
 One seed is one world: its plan (`plan`), its truth (`truth`), its traffic (`traffic`, `work`,
-`draws`), its processes, engines and people, and the faults that befall them. In most of them
-versions climb ladders and give way, by dice of their own (`climbers`): a `--plain` world is the
-same without. Each promise of the product has checkers of its own (`checkers`, `laws`):
+`draws`), its processes, engines and people, and the faults that befall them. A seed has three
+flavours (`flavours`): in `plain` versions are deployed and rolled back; in `rollouts` they climb
+ladders and give way too, by dice of their own (`climbers`); in `all`, the default, people do what
+else there is to do. Each promise of the product has checkers of its own (`checkers`, `laws`):
 
 =====================================================  ===========================================
 promise                                                laws

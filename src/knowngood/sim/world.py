@@ -26,16 +26,10 @@ from knowngood.sim.clients import ENVIRONMENT, STAGING, SimClient, process
 from knowngood.sim.climbers import meddle_with_rollouts
 from knowngood.sim.engines import SKEWS_MS, SYNCHRONISED_MS, SimEngine
 from knowngood.sim.faults import Nemesis
+from knowngood.sim.flavours import ACTIVITIES, Flavour, flavoured_plan
 from knowngood.sim.network import Network
 from knowngood.sim.people import Person, meddle
-from knowngood.sim.plan import (
-    DEFAULT_SECONDS,
-    START_MS,
-    Plan,
-    Share,
-    seeded_plan,
-    with_rollouts,
-)
+from knowngood.sim.plan import DEFAULT_SECONDS, START_MS, Plan, Share
 from knowngood.sim.traffic import traffic
 from knowngood.sim.truth import Accepted, Truth
 from knowngood.sim.watch import Applied, Refused, watched
@@ -44,7 +38,6 @@ from knowngood.store import memory as memory  # the mutants change it from here
 SETTLED_MS = 200_000  # a window, a confirmation, and a verification up to its deadline
 PEOPLE_SHARE = (50, 8)  # people meddle that many times in a world's life, at most and at least
 CLIMBERS_SHARE = (100, 20)  # and so many times with rollouts
-ROLLOUTS_SHARE = 0.75  # of the worlds
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,6 +221,9 @@ class World:
             self.later(self._people_ms(), self._people)
         if plan.people and plan.rollouts:
             self.later(self._climbers_ms(), self._climb)
+        for activity in ACTIVITIES:
+            if activity.name in plan.activities:
+                activity.begins(self)
         if plan.calms:
             self.at(START_MS + plan.calm_ms, self._calm)
 
@@ -351,10 +347,8 @@ def _title(change: Change) -> str:
     return change.prompt if usual else f"{change.environment}/{change.prompt}"
 
 
-def seeded_world(seed: int, seconds: int = DEFAULT_SECONDS, *, plain: bool = False) -> World:
-    """The world of a seed; a plain one is the same without any rollouts."""
-    plan = seeded_plan(random.Random(f"{seed}/plan"), seconds)
-    dice = random.Random(f"rollouts/{seed}")
-    if dice.random() < ROLLOUTS_SHARE and not plain:
-        plan = with_rollouts(plan, dice)
-    return World(plan, seed)
+def seeded_world(
+    seed: int, seconds: int = DEFAULT_SECONDS, flavour: Flavour = Flavour.ALL
+) -> World:
+    """The world of a seed, in a flavour."""
+    return World(flavoured_plan(seed, seconds, flavour), seed)
