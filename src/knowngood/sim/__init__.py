@@ -25,6 +25,7 @@ P7 no flapping, and never to an ill version            Flapping, Targets, Honest
 P8 every action is explained                           Explained
 rollouts: stages are earned, users keep what they      Stages, Baked, Assignment, OneRollout,
 have, one at a time, nobody is sent to a failing one   TargetWatched
+retention: only what nothing refers to goes, it does go  Unreferenced, Stocked, Swept
 sound, a fixpoint, and nobody paged twice              Sound, Fixpoint, Pages
 liveness: in the calm everything comes to its end      Settled, Advancing, Pages
 =====================================================  ===========================================

@@ -11,6 +11,7 @@ from knowngood.sim.laws.liveness import Settled
 from knowngood.sim.laws.processes import Arrival, Blindness, Serving
 from knowngood.sim.laws.promptness import Answered, Promptness
 from knowngood.sim.laws.recovery import Fresh, Recovery
+from knowngood.sim.laws.retention import Stocked, Swept, Unreferenced
 from knowngood.sim.laws.rollouts import (
     Advancing,
     Assignment,
@@ -34,6 +35,7 @@ PROMISES: Mapping[str, tuple[type[Checker], ...]] = {
     "P7 no flapping": (Flapping, Targets, HonestBrakes, HonestBlame),
     "P8 every action explained": (Explained,),
     "rollouts": (OneRollout, Assignment, Stages, Baked, TargetWatched),
+    "retention": (Unreferenced, Stocked, Swept),
     "sound at every step": (Sound, Fixpoint, Pages),
     "liveness": (Settled, Advancing),
 }

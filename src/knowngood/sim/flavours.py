@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from knowngood.sim.keepers import RETENTION, begin_keeping, with_retention
 from knowngood.sim.plan import DEFAULT_SECONDS, Plan, seeded_plan, with_rollouts
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ class Activity:
     begins: Callable[["World"], None]
 
 
-ACTIVITIES: tuple[Activity, ...] = ()
+ACTIVITIES: tuple[Activity, ...] = (Activity(RETENTION, 0.4, with_retention, begin_keeping),)
 
 
 def flavoured_plan(

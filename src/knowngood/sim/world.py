@@ -29,10 +29,10 @@ from knowngood.sim.faults import Nemesis
 from knowngood.sim.flavours import ACTIVITIES, Flavour, flavoured_plan
 from knowngood.sim.network import Network
 from knowngood.sim.people import Person, meddle
-from knowngood.sim.plan import DEFAULT_SECONDS, START_MS, Plan, Share
+from knowngood.sim.plan import DEFAULT_SECONDS, START_MS, Plan, Share, VersionPlan
 from knowngood.sim.traffic import traffic
 from knowngood.sim.truth import Accepted, Truth
-from knowngood.sim.watch import Applied, Refused, watched
+from knowngood.sim.watch import Applied, Purged, Refused, watched
 from knowngood.store import memory as memory  # the mutants change it from here
 
 SETTLED_MS = 200_000  # a window, a confirmation, and a verification up to its deadline
@@ -170,10 +170,15 @@ class World:
                     text=f"{prompt.name} {planned.name}", config={"provider": planned.provider}
                 )
                 made_ms = START_MS - 1_000_000 + number
-                self.store.registry.put(
-                    Version(prompt.name, planned.name, content, digest(content), "author", made_ms)
-                )
-                self.truth.learn((prompt.name, planned.name), planned)
+                self.push(prompt.name, planned, content, made_ms)
+
+    def push(self, prompt: str, planned: VersionPlan, content: Content, now_ms: int) -> None:
+        """Push a version that will be as planned. Raises as the registry does."""
+        version = Version(prompt, planned.name, content, digest(content), "author", now_ms)
+        if self.store.registry.put(version):
+            self.truth.learn((prompt, planned.name), planned)
+            for checker in self.checkers:
+                checker.pushed(version)
 
     def _engine(self, number: int) -> SimEngine:
         alone = self.plan.engine_count == 1
@@ -186,6 +191,7 @@ class World:
             self.nemesis,
             self.plan.tick_ms,
             SKEWS_MS if alone or "apart" in self.plan.faults else SYNCHRONISED_MS,
+            self.plan.sweep_ms,
         )
         engine.start()
         self.later(1_000 + 137 * number, engine.beat)
@@ -326,6 +332,12 @@ class World:
         """See watch.Witness."""
         for checker in self.checkers:
             checker.heard(client_id, boot, seq)
+
+    def purged(self, event: Purged) -> None:
+        """See watch.Witness."""
+        self.say(event.order.actor, f"{event.order.prompt}: purged {', '.join(event.gone)}")
+        for checker in self.checkers:
+            checker.purged(event)
 
     def settled(self, key: str, sent: bool, words: str) -> None:
         """See watch.Witness."""
