@@ -25,7 +25,10 @@ P7 no flapping, and never to an ill version            Flapping, Targets, Honest
 P8 every action is explained                           Explained
 rollouts: stages are earned, users keep what they      Stages, Baked, Assignment, OneRollout,
 have, one at a time, nobody is sent to a failing one   TargetWatched
-retention: only what nothing refers to goes, it does go  Unreferenced, Stocked, Swept
+retention: only what nothing refers to goes, and it    Unreferenced, Stocked, Swept
+does go; a name never means two contents
+the A/B gate: no stage is left without its answer,     Answers, Units, Named
+which stays; units count once; people are named
 sound, a fixpoint, and nobody paged twice              Sound, Fixpoint, Pages
 liveness: in the calm everything comes to its end      Settled, Advancing, Pages
 =====================================================  ===========================================

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from knowngood.sim.laws.base import Checker as Checker
 from knowngood.sim.laws.brakes import Flapping, HonestBlame, HonestBrakes, Sticky, Targets
+from knowngood.sim.laws.comparing import Answers, Named, Units
 from knowngood.sim.laws.counting import Counting
 from knowngood.sim.laws.decisions import Durable, Fixpoint, Hands, OneOutcome, Sound
 from knowngood.sim.laws.evidence import Evidence, TrueCause
@@ -36,6 +37,7 @@ PROMISES: Mapping[str, tuple[type[Checker], ...]] = {
     "P8 every action explained": (Explained,),
     "rollouts": (OneRollout, Assignment, Stages, Baked, TargetWatched),
     "retention": (Unreferenced, Stocked, Swept),
+    "A/B gate": (Units, Answers, Named),
     "sound at every step": (Sound, Fixpoint, Pages),
     "liveness": (Settled, Advancing),
 }

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from knowngood.sim.comparers import COMPARISON, begin_comparing, with_comparison
 from knowngood.sim.keepers import RETENTION, begin_keeping, with_retention
 from knowngood.sim.plan import DEFAULT_SECONDS, Plan, seeded_plan, with_rollouts
 
@@ -42,7 +43,10 @@ class Activity:
     begins: Callable[["World"], None]
 
 
-ACTIVITIES: tuple[Activity, ...] = (Activity(RETENTION, 0.4, with_retention, begin_keeping),)
+ACTIVITIES: tuple[Activity, ...] = (
+    Activity(RETENTION, 0.4, with_retention, begin_keeping),
+    Activity(COMPARISON, 0.4, with_comparison, begin_comparing),
+)
 
 
 def flavoured_plan(

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from knowngood import wire
 from knowngood.core.model import State
 from knowngood.core.retention import hot_versions
+from knowngood.engine.compared import compared
 from knowngood.sim.clients import SimClient
 from knowngood.sim.engines import SimEngine
 
@@ -127,7 +128,7 @@ class Network:
         hot = hot_versions(state, policy, pinned)
         versions = [store.registry.get(state.prompt, version) for version in hot]
         contents = {v.version: wire.VersionContent(v.content, v.digest) for v in versions}
-        return wire.PromptSnapshot(state.route, contents)
+        return wire.PromptSnapshot(state.route, contents, compared(state))
 
     # --- Who reaches whom
 

@@ -73,6 +73,9 @@ class Witness(Protocol):
     def stored(self, key: VersionKey, bucket: Bucket) -> None:
         """A bucket was written."""
 
+    def summed(self, units: Mapping[UnitKey, tuple[int, int]]) -> None:
+        """What single units have shown was added up."""
+
     def heard(self, client_id: str, boot: str, seq: int) -> None:
         """A client's flushes up to `seq` are in the store."""
 
@@ -159,6 +162,8 @@ class WatchedSeries(PassingSeries):
         self.inner.append(rows, heard, scored, units)
         for key, bucket in rows:
             self.witness.stored(key, bucket)
+        if units:
+            self.witness.summed(units)
         for client in heard:
             self.witness.heard(client.id, client.boot, client.seq)
 

@@ -9,7 +9,7 @@ One of the three places that name a concrete store.
 
 import heapq
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from hashlib import blake2b
@@ -20,7 +20,7 @@ from knowngood.core.model import Change, Content, State, Version
 from knowngood.core.window import Bucket
 from knowngood.engine.ingest import closed_until_ms
 from knowngood.engine.reconcile import Look, look, new_reconciler
-from knowngood.ports import Delivered, Page, Rejected, Retry, VersionKey
+from knowngood.ports import Delivered, Page, Rejected, Retry, UnitKey, VersionKey
 from knowngood.sim.checkers import LAWS, Checker
 from knowngood.sim.clients import ENVIRONMENT, STAGING, SimClient, process
 from knowngood.sim.climbers import meddle_with_rollouts
@@ -36,8 +36,7 @@ from knowngood.sim.watch import Applied, Purged, Refused, watched
 from knowngood.store import memory as memory  # the mutants change it from here
 
 SETTLED_MS = 200_000  # a window, a confirmation, and a verification up to its deadline
-PEOPLE_SHARE = (50, 8)  # people meddle that many times in a world's life, at most and at least
-CLIMBERS_SHARE = (100, 20)  # and so many times with rollouts
+PEOPLE_SHARE = (50, 8)  # people meddle so many times in a world's life, at most and at least
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,6 +207,7 @@ class World:
             self.rng(name),
             self.now_ms,
             self.plan.faults,
+            self.plan.astray_bp,
         )
         client.home = number % self.plan.engine_count
         self.later(self.nemesis.between_ms(0, 999), lambda: self._beat(client))
@@ -274,7 +274,7 @@ class World:
         self.later(self._climbers_ms(), self._climb)
 
     def _climbers_ms(self) -> int:
-        most, least = CLIMBERS_SHARE
+        most, least = self.plan.climbers_share
         return self.climbers_dice.randint(self.plan.end_ms // most, self.plan.end_ms // least)
 
     def _calm(self) -> None:
@@ -327,6 +327,11 @@ class World:
     def stored(self, key: VersionKey, bucket: Bucket) -> None:
         """See watch.Witness."""
         self.accepted.stored(key, bucket)
+
+    def summed(self, units: Mapping[UnitKey, tuple[int, int]]) -> None:
+        """See watch.Witness."""
+        for checker in self.checkers:
+            checker.summed(units)
 
     def heard(self, client_id: str, boot: str, seq: int) -> None:
         """See watch.Witness."""
