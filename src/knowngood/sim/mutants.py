@@ -41,6 +41,8 @@ from knowngood.ports import Delivered, Rejected
 from knowngood.sdk import worker
 from knowngood.sdk.snapshot import parse_snapshot
 from knowngood.sim import traps, world
+from knowngood.sim.mutants_comparison import COMPARISON_MUTANTS
+from knowngood.sim.mutants_retention import RETENTION_MUTANTS
 from knowngood.sim.mutants_rollouts import ROLLOUT_MUTANTS, ROLLOUT_STORIES
 from knowngood.sim.scenarios import Scenario
 
@@ -462,5 +464,7 @@ MUTANTS = tuple(
         nobody_is_told,
         slow_is_well,
         *ROLLOUT_MUTANTS,
+        *RETENTION_MUTANTS,
+        *COMPARISON_MUTANTS,
     )
 )

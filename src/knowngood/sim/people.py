@@ -69,7 +69,7 @@ class Person:
         """Promote up a ladder, the policy's unless given; whoever does overrides closed gates."""
         rules = self.world.policy.for_prompt(prompt)
         steps, holdback_bp = steps or rules.canary, rules.bake.holdback_bp
-        asked = rollouts.Promotion(version, steps, holdback_bp, because, self.name, override)
+        asked = rollouts.Promotion(version, steps, holdback_bp, because, self.name, override, rules)
         self._do(prompt, lambda s: rollouts.begin(s, asked, self._outgoing(s), self.world.clock_ms))
 
     def pause(self, prompt: str) -> None:

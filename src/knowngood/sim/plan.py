@@ -122,6 +122,13 @@ class Plan:
     outages: Mapping[str, tuple[Trouble, ...]] = field(default_factory=dict)
     people: bool = False
     rollouts: bool = False  # people promote as the server does, and move traffic by stages
+    # How long after its start an engine begins to purge, and how often it does; None: as in life.
+    sweep_ms: tuple[int, int] | None = None
+    # So many of an arm's units never report, where arms are compared: something sorts the users.
+    astray_bp: int = 0
+    activities: frozenset[str] = frozenset()  # flavours.ACTIVITIES that go on in it
+    # With rollouts they meddle so many times in a world's life, at most and at least.
+    climbers_share: tuple[int, int] = (100, 20)
     deploys: bool = True  # the first version of each prompt is promoted at the beginning
     calms: bool = True  # at the end the faults stop, and everything has to settle
 

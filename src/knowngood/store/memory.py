@@ -146,8 +146,9 @@ class MemoryStates:
         with data.lock:
             before = {key: self.get(*key) for key in keys(changes)}
             generations = {key[0]: data.generation(key[0]) for key in before}
-            refuse_purged(named(changes) & data.purged.keys())
             done = commit(changes, before, generations, self._last_line, now_ms)
+            # Whoever has read what is there now names something that is gone; others read again.
+            refuse_purged(named(changes) & data.purged.keys())
             # Nothing below can fail: everything is written, or nothing was.
             data.states.update(zip(before, done.states, strict=True))
             data.generations.update(done.generations)

@@ -1,15 +1,16 @@
 """What every law is made of: the hooks at which it may look, and how it says what does not hold."""
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from knowngood import wire
-from knowngood.core.model import Change, MoveRoute, Record, State
+from knowngood.core.model import Change, MoveRoute, Record, State, Version
 from knowngood.engine.reconcile import Look
-from knowngood.ports import Page
+from knowngood.ports import Page, UnitKey
 from knowngood.sim.clients import SimClient
 from knowngood.sim.engines import SimEngine
 from knowngood.sim.people import Asked
-from knowngood.sim.watch import Applied, Refused
+from knowngood.sim.watch import Applied, Purged, Refused
 
 if TYPE_CHECKING:
     from knowngood.sim.world import World
@@ -34,10 +35,19 @@ class Checker:
     def refused(self, event: Refused) -> None:
         """A transaction was refused as stale."""
 
+    def pushed(self, version: Version) -> None:
+        """A version was pushed, perhaps again after a purge."""
+
+    def purged(self, event: Purged) -> None:
+        """Versions were purged; the lines of the ledger that went with them come as applies."""
+
     def taken(
         self, engine: SimEngine, batch: wire.Batch, receipt: wire.Receipt, sent_ms: int
     ) -> None:
         """An intake has answered a flush that was sent at `sent_ms`."""
+
+    def summed(self, units: Mapping[UnitKey, tuple[int, int]]) -> None:
+        """What single units have shown was added to the store's sums."""
 
     def heard(self, client_id: str, boot: str, seq: int) -> None:
         """The store has a client's flushes up to `seq`."""
