@@ -1,15 +1,14 @@
 """Versions of several prompts that come, and go, as one: in one transaction or not at all."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 from knowngood.core.errors import BadLadder, BadRequest, NotRouted, StaleState
 from knowngood.core.history import AuditEntry
-from knowngood.core.model import FLEET, Action, Change, Join, MoveRoute, Partner, State
+from knowngood.core.model import FLEET, Action, Change, Partner, State
 from knowngood.core.release import Member, Release, is_same, new_release
 from knowngood.core.routing import new_salt
-from knowngood.core.steps.jointly import leader
+from knowngood.core.steps.jointly import check_fresh, joined, leader
 from knowngood.engine.observe import unfit
 from knowngood.server.act import ATTEMPTS, Ask, check_ask, rollback
 from knowngood.server.desk import Desk
@@ -117,12 +116,7 @@ def promote(
 
     def decide(state: State, member: Member) -> tuple[Action, ...]:
         actions = promotion_actions(desk, state, member.version, ask, steps, now_ms)
-        if not actions:
-            return ()
-        moved = tuple(
-            replace(each, salt=salt) if isinstance(each, MoveRoute) else each for each in actions
-        )
-        return (*moved, Join(member.version, found))
+        return joined(actions, member.version, found, salt)
 
     return _carry_out_all(desk, environment, found, ask, decide, now_ms)
 
@@ -136,12 +130,7 @@ def _refuse_unequal(desk: Desk, environment: str, found: Release, steps: Steps) 
             next_step="say one for all of them with --stages, --hold and --wait-at-most",
         )
     for member in found.members:
-        route = desk.store.states.get(environment, member.prompt).route
-        if route and route.candidate and route.candidate.version == member.version:
-            raise BadRequest(
-                f"{member.prompt}:{member.version} has a share of the traffic already",
-                next_step="abort its rollout, or promote it to everybody, then the release",
-            )
+        check_fresh(desk.store.states.get(environment, member.prompt), member)
 
 
 def roll_back(desk: Desk, environment: str, name: str, ask: Ask, now_ms: int) -> dict[str, Any]:

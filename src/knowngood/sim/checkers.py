@@ -12,6 +12,7 @@ from knowngood.sim.laws.liveness import Settled
 from knowngood.sim.laws.processes import Arrival, Blindness, Serving
 from knowngood.sim.laws.promptness import Answered, Promptness
 from knowngood.sim.laws.recovery import Fresh, Recovery
+from knowngood.sim.laws.releases import Led, Level, Together
 from knowngood.sim.laws.retention import Stocked, Swept, Unreferenced
 from knowngood.sim.laws.rollouts import (
     Advancing,
@@ -37,6 +38,7 @@ PROMISES: Mapping[str, tuple[type[Checker], ...]] = {
     "P8 every action explained": (Explained,),
     "rollouts": (OneRollout, Assignment, Stages, Baked, TargetWatched),
     "retention": (Unreferenced, Stocked, Swept),
+    "releases": (Together, Level, Led),
     "A/B gate": (Units, Answers, Named),
     "sound at every step": (Sound, Fixpoint, Pages),
     "liveness": (Settled, Advancing),

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from knowngood.sim.comparers import COMPARISON, begin_comparing, with_comparison
 from knowngood.sim.keepers import RETENTION, begin_keeping, with_retention
 from knowngood.sim.plan import DEFAULT_SECONDS, Plan, seeded_plan, with_rollouts
+from knowngood.sim.releases import RELEASES, begin_releasing, with_releases
 
 if TYPE_CHECKING:
     from knowngood.sim.world import World
@@ -46,6 +47,7 @@ class Activity:
 ACTIVITIES: tuple[Activity, ...] = (
     Activity(RETENTION, 0.4, with_retention, begin_keeping),
     Activity(COMPARISON, 0.4, with_comparison, begin_comparing),
+    Activity(RELEASES, 0.5, with_releases, begin_releasing),
 )
 
 

@@ -227,6 +227,17 @@ def with_rollouts(plan: Plan, rng: random.Random) -> Plan:
     return replace(plan, prompts=prompts, policy=policy, rollouts=True)
 
 
+def another_prompt(plan: Plan, rng: random.Random) -> Plan:
+    """The same world with one prompt more."""
+    providers = sorted({version.provider for p in plan.prompts for version in p.versions})
+    made = _prompt(rng, f"prompt-{len(plan.prompts) + 1}", providers, plan.seconds)
+    rules = dict(plan.policy["prompts"])
+    if triggers := _triggers(made):
+        rules[made.name] = {"triggers": triggers}
+    policy = {**plan.policy, "prompts": rules}
+    return replace(plan, prompts=(*plan.prompts, made), policy=policy)
+
+
 def _freeze(rng: random.Random, end_ms: int) -> dict[str, str]:
     """A change freeze somewhere in the world's first half."""
     begins_ms = START_MS + rng.randrange(end_ms // 2)

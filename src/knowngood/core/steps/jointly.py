@@ -4,11 +4,12 @@ The choices that a server, a simulated person or a command makes are the same on
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from knowngood.core.errors import BadRequest
 from knowngood.core.frozen import FROZEN, freeze
-from knowngood.core.model import Action, Partner, Record, State
-from knowngood.core.release import Release
+from knowngood.core.model import Action, Join, MoveRoute, Partner, Record, State
+from knowngood.core.release import Member, Release
 from knowngood.core.steps import operator, rollouts
 from knowngood.core.steps.case import Case, env_option, evidence
 from knowngood.core.steps.parts import moving_part, part_of, release_of, same_way
@@ -45,6 +46,29 @@ def _requested(case: Case, request: operator.RollbackRequest) -> Record:
     frozen = {FROZEN: freeze(case.state, case.observed, case.now_ms)}
     because = f"{request.because} ({to} serves already; what was released with it follows)"
     return Record("rollback.requested", because, {"to": to, **evidence(case, ()), **frozen})
+
+
+def joined(
+    actions: tuple[Action, ...], version: str, release: Release, salt: str
+) -> tuple[Action, ...]:
+    """A promotion that is part of a release's: the same users get all of it, and it is remembered.
+
+    None of a version that serves everybody already.
+    """
+    if not actions:
+        return ()
+    moved = (replace(each, salt=salt) if isinstance(each, MoveRoute) else each for each in actions)
+    return (*moved, Join(version, release))
+
+
+def check_fresh(state: State, member: Member) -> None:
+    """Raises BadRequest for a version that has a share already: its users are others."""
+    candidate = state.route.candidate if state.route else None
+    if candidate is not None and candidate.version == member.version:
+        raise BadRequest(
+            f"{member.prompt}:{member.version} has a share of the traffic already",
+            next_step="abort its rollout, or promote it to everybody, then the release",
+        )
 
 
 def order(state: State, partners: tuple[Partner, ...], verb: Verb) -> Orders:

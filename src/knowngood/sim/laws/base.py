@@ -109,6 +109,18 @@ def kinds_of(change: Change) -> set[str]:
     return {action.kind for action in change.actions if isinstance(action, Record)}
 
 
+def lead_of(change: Change) -> str | None:
+    """The prompt whose decision this change followed, in the same transaction."""
+    lines = (action for action in change.actions if isinstance(action, Record))
+    led = (line.detail["together"] for line in lines if "together" in line.detail)
+    return next((source["lead"] for source in led), None)
+
+
+def went_along(change: Change) -> bool:
+    """Whether the change followed another prompt's decision."""
+    return lead_of(change) is not None
+
+
 def moved(event: Applied) -> list[tuple[State, State]]:
     """The states whose route an apply moved, before and after."""
     return [

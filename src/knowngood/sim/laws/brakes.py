@@ -41,7 +41,8 @@ class Flapping(Checker):
     def applied(self, event: Applied) -> None:
         """Hold each automatic rollback against those before it."""
         for record, before, _ in rollbacks(event):
-            if record.detail["automatic"]:
+            # What went along with another is that one's rollback.
+            if record.detail["automatic"] and "together" not in record.detail:
                 # What gives way already goes faster: it is the same rollback, and counts as well.
                 faster = before.rollout is not None and before.rollout.kind is RolloutKind.GRADUAL
                 self._count(before, event.now_ms, anew=not faster)

@@ -132,7 +132,8 @@ class OneOutcome(Checker):
         if key in self.switched:
             self.fail(f"{name_of(before)}: a second rollback of generation {key[2]}")
         self.switched.add(key)
-        if record.detail["automatic"] and not isinstance(before.phase, Confirming):
+        led = "together" in record.detail  # another prompt's breach was confirmed
+        if record.detail["automatic"] and not led and not isinstance(before.phase, Confirming):
             self.fail(f"{name_of(before)}: an automatic rollback that nothing confirmed")
 
     def refused(self, event: Refused) -> None:

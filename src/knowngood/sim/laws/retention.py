@@ -143,6 +143,8 @@ class Swept(Checker):
     def _held(self) -> Iterator[Name]:
         store = self.world.store
         states, pins = store.states.all(), store.retention.pins()
+        for release in store.releases.all(10_000):
+            yield from release.names()
         for prompt in store.registry.prompts():
             there = [version.version for version in store.registry.versions(prompt)]
             mine = [state for state in states if state.prompt == prompt]

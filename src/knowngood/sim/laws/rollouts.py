@@ -287,7 +287,8 @@ class TargetWatched(Following, Timely):
         for change, after in zip(event.changes, event.after, strict=True):
             if change.actor != SYSTEM or "rollout.paused" not in kinds_of(change):
                 continue
-            pages = [a for a in change.actions if isinstance(a, Notify)]
+            # What is paused with another is told with it.
+            pages = [a for c in event.changes for a in c.actions if isinstance(a, Notify)]
             critical = [page for page in pages if page.severity is Severity.CRITICAL]
             if not critical and change.environment not in QUIET_ENVIRONMENTS:
                 self.fail(f"{name_of(after)}: a gradual rollback was paused, nobody is paged")
