@@ -109,7 +109,8 @@ class Sweep:
         """Purge the next prompt, if one is due; the versions that went."""
         if self.next_ms is None:
             self.next_ms = now_ms + self.after_ms
-        if now_ms >= self.next_ms:
+        # One that takes longer than that is ended first: the last prompt has its turn, too.
+        if now_ms >= self.next_ms and not self.waiting:
             self.next_ms = now_ms + self.every_ms
             self.waiting = deque(store.registry.prompts())
         if not self.waiting:

@@ -129,6 +129,7 @@ class Plan:
     activities: frozenset[str] = frozenset()  # flavours.ACTIVITIES that go on in it
     # With rollouts they meddle so many times in a world's life, at most and at least.
     climbers_share: tuple[int, int] = (100, 20)
+    crowd: bool = True  # people do things at random, beside those of the activities
     deploys: bool = True  # the first version of each prompt is promoted at the beginning
     calms: bool = True  # at the end the faults stop, and everything has to settle
 

@@ -4,7 +4,7 @@ The activity `releases`: a world of two or three prompts, of which some versions
 """
 
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -24,21 +24,22 @@ if TYPE_CHECKING:
     from knowngood.sim.world import World
 
 RELEASES = "releases"
-RELEASERS_SHARE = (80, 20)  # so many deeds in a world's life, at most and at least
-OVERRIDE_SHARE, NOW_SHARE, ALONE_SHARE, GRADUAL_SHARE, SLOW_SHARE = 0.3, 0.15, 0.15, 0.5, 0.3
+RELEASERS_SHARE = (150, 40)  # so many deeds in a world's life, at most and at least
+OVERRIDE_SHARE, NOW_SHARE, ALONE_SHARE, GRADUAL_SHARE, SLOW_SHARE = 0.4, 0.2, 0.15, 0.6, 0.2
+CROWD_SHARE = 0.5
 KNOWN_MAX = 8  # releases that somebody remembers
 # Why somebody takes one prompt back alone: the laws know it by this.
 ALONE = "alone, on purpose"
-IDLE: Mapping[str, int] = {"promote": 70, "take_back": 5, "one": 15, "other": 10}
+IDLE: Mapping[str, int] = {"promote": 75, "take_back": 10, "one": 10, "other": 5}
 BUSY: Mapping[str, int] = {
-    "watch": 45,
-    "pause": 10,
-    "skip": 14,
-    "replan": 6,
-    "abort": 5,
-    "take_back": 8,
-    "one": 8,
-    "promote": 4,
+    "watch": 64,
+    "pause": 8,
+    "skip": 10,
+    "replan": 4,
+    "abort": 2,
+    "take_back": 4,
+    "one": 5,
+    "promote": 3,
 }
 PAUSED: Mapping[str, int] = {"resume": 65, "skip": 15, "abort": 5, "take_back": 10, "one": 5}
 
@@ -50,9 +51,10 @@ def with_releases(plan: Plan, rng: random.Random) -> Plan:
         plan = another_prompt(plan, rng)
     if not plan.rollouts:
         plan = with_rollouts(plan, rng)
-    loads = (max(p.load, rng.choice((2.0, 4.0, 8.0))) for p in plan.prompts)
+    loads = (max(p.load, rng.choice((4.0, 8.0, 16.0))) for p in plan.prompts)
     prompts = tuple(replace(p, load=load) for p, load in zip(plan.prompts, loads, strict=True))
-    return replace(plan, prompts=prompts)
+    crowd = rng.random() < CROWD_SHARE  # else whole releases live on until somebody ends them
+    return replace(plan, prompts=prompts, people=True, crowd=crowd)
 
 
 def begin_releasing(world: "World") -> None:
@@ -126,39 +128,11 @@ class Releaser:
         return made
 
     def _promote(self) -> None:
-        """As server.releases: all of it in one transaction, or nothing."""
-        world, rng, release = self.person.world, self.rng, self._release()
+        rng = self.rng
         override = ("quarantined", "in_progress") if rng.random() < OVERRIDE_SHARE else ()
         now = rng.random() < NOW_SHARE
-        states = [world.state(member.prompt) for member in release.members]
-
-        def decide() -> tuple[Change, ...]:
-            salt = new_salt(self.person.environment, f"release {release.name}", "", world.clock_ms)
-            made: list[Change] = []
-            for state, member in zip(states, release.members, strict=True):
-                jointly.check_fresh(state, member)
-                rules = world.policy.for_prompt(member.prompt)
-                steps = rollouts.AT_ONCE if now else rules.canary
-                asked = rollouts.Promotion(
-                    member.version,
-                    steps,
-                    rules.bake.holdback_bp,
-                    f"release {release.name}",
-                    self.person.name,
-                    override,
-                    rules,
-                )
-                begun = rollouts.begin(state, asked, self.person.outgoing(state), world.clock_ms)
-                actions = jointly.joined(begun, member.version, release, salt)
-                made += self.person.changes(state, actions)
-            return tuple(made)
-
-        self._slowly(decide, states[0].prompt)
-
-    def _slowly(self, decide: Callable[[], tuple[Change, ...]], prompt: str) -> None:
-        """Now and then somebody applies what they read a while ago."""
-        think_ms = self.rng.randint(*THINK_MS) if self.rng.random() < SLOW_SHARE else 0
-        self.person.apply(self.person.world.state(prompt), decide, think_ms)
+        think_ms = rng.randint(*THINK_MS) if rng.random() < SLOW_SHARE else 0
+        promote(self.person, self._release(), override, now=now, think_ms=think_ms)
 
     def _take_back(self) -> None:
         """The whole release by its name, as server.releases."""
@@ -191,3 +165,38 @@ class Releaser:
         )
         think_ms = rng.randint(*THINK_MS) if rng.random() < SLOW_SHARE else 0
         self.person.roll_back(prompt, request, think_ms, alone=alone)
+
+
+def promote(
+    person: Person,
+    release: Release,
+    override: tuple[str, ...] = (),
+    *,
+    now: bool = False,
+    think_ms: int = 0,
+) -> None:
+    """As server.releases: all of it in one transaction on what was read, or nothing."""
+    world = person.world
+    states = [world.state(member.prompt, person.environment) for member in release.members]
+
+    def decide() -> tuple[Change, ...]:
+        salt = new_salt(person.environment, f"release {release.name}", str(world.clock_ms), 0)
+        made: list[Change] = []
+        for state, member in zip(states, release.members, strict=True):
+            jointly.check_fresh(state, member)
+            rules = world.policy.for_prompt(member.prompt)
+            asked = rollouts.Promotion(
+                member.version,
+                rollouts.AT_ONCE if now else rules.canary,
+                rules.bake.holdback_bp,
+                f"release {release.name}",
+                person.name,
+                override,
+                rules,
+            )
+            begun = rollouts.begin(state, asked, person.outgoing(state), world.clock_ms)
+            actions = jointly.joined(begun, member.version, release, salt)
+            made += person.changes(state, actions)
+        return tuple(made)
+
+    person.apply(states[0], decide, think_ms)

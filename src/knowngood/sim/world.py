@@ -223,9 +223,9 @@ class World:
         for prompt in plan.prompts:
             for share in prompt.script:
                 self.at(START_MS + share.at_ms, partial(self._script, prompt.name, share))
-        if plan.people:
+        if plan.people and plan.crowd:
             self.later(self._people_ms(), self._people)
-        if plan.people and plan.rollouts:
+        if plan.people and plan.crowd and plan.rollouts:
             self.later(self._climbers_ms(), self._climb)
         for activity in ACTIVITIES:
             if activity.name in plan.activities:

@@ -10,7 +10,7 @@ from knowngood.core.errors import BadRequest
 from knowngood.core.frozen import FROZEN, freeze
 from knowngood.core.model import Action, Join, MoveRoute, Partner, Record, State
 from knowngood.core.release import Member, Release
-from knowngood.core.steps import operator, rollouts
+from knowngood.core.steps import operator
 from knowngood.core.steps.case import Case, env_option, evidence
 from knowngood.core.steps.parts import moving_part, part_of, release_of, same_way
 from knowngood.core.steps.target import choose_target
@@ -96,9 +96,9 @@ def check_abort(state: State, partners: tuple[Partner, ...]) -> None:
     if release is None:
         return
     every = (state, *(partner.state for partner in partners))
-    parts = [each for each in every if part_of(each, release) is not None]
-    done = [each for each in parts if each.rollout is None]
-    if done and len(done) < len(parts):
+    serving = [each for each in every if part_of(each, release) is not None]
+    done = _through(serving)
+    if done and len(done) < len(serving):
         names = ", ".join(sorted(each.prompt for each in done))
         raise BadRequest(
             f"the release {release.name} is through on {names}: an abort would leave half of it",
@@ -107,10 +107,9 @@ def check_abort(state: State, partners: tuple[Partner, ...]) -> None:
         )
 
 
-def abort(state: State, partners: tuple[Partner, ...], because: str) -> Orders:
-    """Take the new versions off again, of all of the release or of none of it."""
-    check_abort(state, partners)
-    return order(state, partners, lambda each: rollouts.abort(each, because))
+def _through(serving: list[State]) -> list[State]:
+    """The prompts on which nothing is left to abort."""
+    return [each for each in serving if each.rollout is None]
 
 
 def leader(release: Release, members: Sequence[Partner]) -> State | None:

@@ -102,7 +102,7 @@ class Together(Members):
             if _gives_way(before, version):
                 continue  # it has been on its way back for a while
             words = f"{release.name} went back with {lead.prompt} and without {name_of(before)}"
-            if aborted or lead.prompt not in changes:
+            if aborted:
                 self.fail(words)
                 continue
             self._stayed(words, before, release, changes.get(before.prompt), lead, event.now_ms)
