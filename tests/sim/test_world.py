@@ -145,6 +145,7 @@ def test_worlds_live():
     missing = {"rollback.switched", "rollback.verified", "rollback.held", "blind"}
     missing |= {"rollout.stage", "rollout.waiting", "rollout.paused", "rollout.replanned"}
     missing |= {"rollback.gradual", "rollback.completed", "rollout.aborted", "rollout.released"}
+    missing |= {"version.pinned", "version.purged", "ledger.struck", "rollout.compared"}
     points, faults = set(POINTS), set(SWARM)
     hands = {"engines", "reports", "pager"}
     for seed in range(100):

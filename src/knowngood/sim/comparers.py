@@ -60,7 +60,7 @@ def _worse(version: VersionPlan, rng: random.Random) -> VersionPlan:
     """Now and then one is worse than the others, and no detector of a limit says so."""
     if version.regression is not None or rng.random() > WORSE_SHARE:
         return version
-    worse = rng.choice((Regression(rate=0.045), Regression(worse=0.2)))
+    worse = rng.choice((Regression(rate=0.03), Regression(worse=0.2)))
     return replace(version, regression=worse)
 
 

@@ -41,7 +41,7 @@ from knowngood.ports import Delivered, Rejected
 from knowngood.sdk import worker
 from knowngood.sdk.snapshot import parse_snapshot
 from knowngood.sim import traps, world
-from knowngood.sim.mutants_comparison import COMPARISON_MUTANTS
+from knowngood.sim.mutants_comparison import COMPARISON_MUTANTS, COMPARISON_STORIES
 from knowngood.sim.mutants_releases import RELEASE_MUTANTS, RELEASE_STORIES
 from knowngood.sim.mutants_retention import RETENTION_MUTANTS
 from knowngood.sim.mutants_rollouts import ROLLOUT_MUTANTS, ROLLOUT_STORIES
@@ -425,6 +425,7 @@ STORIES: Mapping[Callable[[], list[Patch]], Callable[[], Scenario]] = {
     verifies_for_ever: traps.silence_after_a_rollback,
     brakes_hold_people: traps.rollback_under_a_hold,
     **ROLLOUT_STORIES,
+    **COMPARISON_STORIES,
     **RELEASE_STORIES,
 }
 MUTANTS = tuple(

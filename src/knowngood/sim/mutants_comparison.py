@@ -1,5 +1,6 @@
 """Planted bugs of the A/B gate: what is counted, what is answered, and who passes."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -10,6 +11,8 @@ from knowngood.core.steps import advance, comparison, ladder, rollouts, stage
 from knowngood.core.steps.case import Case
 from knowngood.core.trial import Experiment
 from knowngood.engine import ingest
+from knowngood.sim import traps_comparison
+from knowngood.sim.scenarios import Scenario
 
 Patch = tuple[Any, str, Any]
 
@@ -119,6 +122,13 @@ def _easier(action: Any) -> Any:
     return replace(action, rollout=replace(action.rollout, begun=replace(begun, rule=rule)))
 
 
+COMPARISON_STORIES: Mapping[Callable[[], list[Patch]], Callable[[], Scenario]] = {
+    skewed_arms_compared: traps_comparison.astray,
+    compared_at_once: traps_comparison.too_early,
+    another_rule_at_a_stage: traps_comparison.two_stages,
+    skip_unnamed: traps_comparison.skipped,
+    units_lost_after_a_refusal: traps_comparison.losses,
+}
 COMPARISON_MUTANTS = (
     comparison_not_asked,
     comparison_left_out,

@@ -198,8 +198,11 @@ def _as_missed(ticks: Mapping[int, Sequence[int]]) -> dict[int, Sequence[int]]:
 class TrueCause(Checker):
     """P6: nothing healthy is rolled back: more calls than usual really failed at that time.
 
-    Chance alone would do so once in two thousand days of a version at most.
+    Chance alone would do so once in two thousand days of a healthy version at most. One that really
+    fails more often than health explains, if less than its limit, may pass the limit by chance.
     """
+
+    HEALTHY = 0.02  # twice of what a simulated version that is well fails at most
 
     def applied(self, event: Applied) -> None:
         """Hold each automatic rollback against how the version really was."""
@@ -208,7 +211,8 @@ class TrueCause(Checker):
                 key = (before.environment, before.prompt, f["version"])
                 until_ms = self.world.now_ms
                 since_ms = until_ms - (f["until_ms"] - f["since_ms"]) - LATE_MAX_MS
-                ill = self.world.truth.ill(key, since_ms, until_ms, f["limit"])
+                rate = min(f["limit"], self.HEALTHY)
+                ill = self.world.truth.ill(key, since_ms, until_ms, rate)
                 if f["metric"] == "error_rate" and not ill:
                     words = f"{f['bad']} of {f['n']} by chance"
                     self.fail(f"{name_of(before)}: {f['version']} is well, rolled back on {words}")
