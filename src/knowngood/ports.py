@@ -73,8 +73,8 @@ class States(Protocol):
         One transaction. Raises StaleState when a state's revision is not the one that was seen. If
         a change moves a route, the environment's generation rises by one. A message whose key was
         queued before is not queued again. Returns the new states in the order of the changes.
-        Raises UnknownVersion when a change names a version that was purged, however late: what is
-        purged is never routed.
+        Raises UnknownVersion when a change that is not stale names a version that was purged: what
+        is purged is never routed.
         """
 
     def generation(self, environment: str) -> int:

@@ -34,6 +34,7 @@ from knowngood.core.steps.gradual import descend
 from knowngood.core.steps.ladder import climb
 from knowngood.core.steps.notice import alert, blindness
 from knowngood.core.steps.respond import respond, settle
+from knowngood.core.steps.together import stranded
 from knowngood.core.steps.verify import verify
 from knowngood.core.steps.watchdog import watchdog
 
@@ -103,10 +104,12 @@ def _steps(case: Case) -> tuple[Step, ...]:
                 escalate(case),
                 descend(case),
                 blindness(case),
+                stranded(case),
             )
         case Steady():
             return (
                 respond(case),
+                stranded(case),
                 watchdog(case),
                 blindness(case),
                 _automation_ended(case),

@@ -303,6 +303,10 @@ def _other_wait_words(wait: Wait, have: int, need: int) -> str:
             return f"{detail} to acknowledge the page before others are told; {_left(wait.need)}"
         case "brake":
             return f"a brake: {detail}"
+        case "left_behind":
+            return f"a person: the rest of the release {detail} went back without it"
+        case "release":
+            return f"what it was released with: {detail}, not ready yet"
         case "attribution":
             return (
                 f"proof that it is the version and not its provider: E = {wait.have or 0:.1f} of "
@@ -314,8 +318,8 @@ def _other_wait_words(wait: Wait, have: int, need: int) -> str:
             return detail or wait.kind
 
 
-def _left(left_ms: float | None) -> str:
-    return f"{duration(_count(left_ms))} left" if (left_ms or 0) > 0 else "overdue"
+def _left(left: float | None) -> str:
+    return f"{duration(_count(left))} left" if (left or 0) > 0 else "overdue"
 
 
 def _count(value: float | None) -> int:

@@ -325,6 +325,15 @@ class Related:
 
 
 @dataclass(frozen=True, slots=True)
+class Partner:
+    """A prompt that serves its part of a release, and what its own rollback would rest on."""
+
+    state: State
+    unfit: Mapping[str, str] = field(default_factory=dict)
+    deadline_ms: int = 0  # of the verification, by its own policy
+
+
+@dataclass(frozen=True, slots=True)
 class Observed:
     """All that was seen of one prompt. Buckets that begin before `until_ms` are final."""
 
@@ -336,7 +345,7 @@ class Observed:
     provider: str | None = None
     related: tuple[Related, ...] = ()
     unrelated_clear: tuple[str, ...] = ()  # prompts of the provider that are known to be well
-    partners: tuple[State, ...] = ()  # of the prompts that the suspect was released with
+    partners: tuple[Partner, ...] = ()  # what is served was released with these
     unfit: Mapping[str, str] = field(default_factory=dict)  # no targets, by their evaluations: why
     arms: Arms | None = None  # of a comparison that is asked now
 

@@ -9,19 +9,23 @@ from knowngood.core.model import (
     Census,
     ClientSeen,
     Observed,
+    Partner,
     Related,
     Sibling,
     State,
 )
+from knowngood.core.policy import PolicyFile
+from knowngood.core.release import Release
 from knowngood.core.rules import PromptPolicy
+from knowngood.core.steps.parts import parts
 from knowngood.core.steps.target import asked_of, is_target_due, unfit_of
-from knowngood.core.steps.together import release_of
 from knowngood.engine.compared import Comparisons
 from knowngood.engine.recent import Recent
 from knowngood.ports import Store
 
 LIVE_MS = 15_000  # a process that was heard of within this is connected (definitions.md)
 SILENT_MS = 3_600_000  # one that was not heard for longer than this is no longer expected
+MAX_PARTNERS = 200  # four of the largest releases that overlap; whoever chains more has one product
 MAX_PROVIDERS = 50_000  # remembered answers; more versions than this are not routed at once
 
 
@@ -53,11 +57,12 @@ def _heard(clients: list[ClientSeen], now_ms: int, listening_since_ms: int) -> _
 
 @dataclass(frozen=True, slots=True)
 class Others:
-    """What is known of the other prompts: those on the same provider, and the related ones."""
+    """What is known of the other prompts: of the same provider, related, or released with it."""
 
     siblings: tuple[Sibling, ...] = ()
     related: tuple[Related, ...] = ()
     unrelated_clear: tuple[str, ...] = ()
+    partners: tuple[Partner, ...] = ()
 
 
 class Outlook:
@@ -108,7 +113,7 @@ class Outlook:
             provider=self.provider(state),
             related=others.related,
             unrelated_clear=others.unrelated_clear,
-            partners=partners(self.store, state),
+            partners=others.partners,
             unfit=unfit(self.store, state, policy, now_ms) if is_target_due(state) else {},
             arms=self.comparisons.arms(state, until_ms, now_ms),
         )
@@ -144,13 +149,39 @@ def census(
     return _heard(clients, now_ms, listening_since_ms).census(generation)
 
 
-def partners(store: Store, state: State) -> tuple[State, ...]:
-    """The prompts that the suspect was released with and that still serve their part of it."""
-    release = release_of(state)
-    if release is None:
-        return ()
-    found = [store.states.get(state.environment, m.prompt) for m in release.besides(state.prompt)]
-    return tuple(each for each in found if release_of(each) == release)
+def partners(
+    store: Store,
+    policy: PolicyFile,
+    state: State,
+    now_ms: int,
+    *,
+    with_targets: bool,
+    besides: tuple[Release, ...] = (),
+) -> tuple[Partner, ...]:
+    """The prompts that still serve their part of what the prompt's versions were released with.
+
+    Theirs may have been released with others, and so on. `with_targets` reads what evaluations say
+    of their good versions; `besides` are releases whose members are wanted as well.
+    """
+    todo = [*parts(state).values(), *besides]
+    seen: list[Release] = []
+    found: dict[str, Partner] = {}
+    while todo and len(found) < MAX_PARTNERS:
+        release = todo.pop(0)
+        if release in seen:
+            continue
+        seen.append(release)
+        for member in release.besides(state.prompt):
+            if member.prompt in found:
+                continue
+            other = store.states.get(state.environment, member.prompt)
+            if release not in parts(other).values():
+                continue
+            rules = policy.for_prompt(member.prompt)
+            poor = unfit(store, other, rules, now_ms) if with_targets else {}
+            found[member.prompt] = Partner(other, poor, rules.verify.deadline_ms)
+            todo += parts(other).values()
+    return tuple(found[prompt] for prompt in sorted(found))
 
 
 def unfit(store: Store, state: State, policy: PromptPolicy, now_ms: int) -> dict[str, str]:

@@ -21,7 +21,8 @@ from knowngood.core.model import (
 )
 from knowngood.core.policy import PolicyFile
 from knowngood.core.rules import PromptPolicy
-from knowngood.engine.observe import Others, Outlook
+from knowngood.core.steps.target import is_target_due
+from knowngood.engine.observe import Others, Outlook, partners
 from knowngood.ports import Store
 
 ACTOR = "system"
@@ -277,6 +278,13 @@ def _others(reconciler: Reconciler, state: State, now_ms: int) -> Others:
         siblings=tuple(sorted(siblings, key=lambda s: s.prompt)),
         related=related,
         unrelated_clear=_well(reconciler, state, provider, names, now_ms) if related else (),
+        partners=partners(
+            reconciler.store,
+            reconciler.policy,
+            state,
+            now_ms,
+            with_targets=is_target_due(state),
+        ),
     )
 
 

@@ -1,15 +1,15 @@
 """Versions of several prompts that come, and go, as one: in one transaction or not at all."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 from knowngood.core.errors import BadLadder, BadRequest, NotRouted, StaleState
 from knowngood.core.history import AuditEntry
-from knowngood.core.model import FLEET, Action, Change, Join, MoveRoute, State
+from knowngood.core.model import FLEET, Action, Change, Partner, State
 from knowngood.core.release import Member, Release, is_same, new_release
 from knowngood.core.routing import new_salt
-from knowngood.core.steps.together import has_target, release_of
+from knowngood.core.steps.jointly import check_fresh, joined, leader
+from knowngood.engine.observe import unfit
 from knowngood.server.act import ATTEMPTS, Ask, check_ask, rollback
 from knowngood.server.desk import Desk
 from knowngood.server.rollouts import Steps, change_of, planned, promotion_actions
@@ -116,12 +116,7 @@ def promote(
 
     def decide(state: State, member: Member) -> tuple[Action, ...]:
         actions = promotion_actions(desk, state, member.version, ask, steps, now_ms)
-        if not actions:
-            return ()
-        moved = tuple(
-            replace(each, salt=salt) if isinstance(each, MoveRoute) else each for each in actions
-        )
-        return (*moved, Join(member.version, found))
+        return joined(actions, member.version, found, salt)
 
     return _carry_out_all(desk, environment, found, ask, decide, now_ms)
 
@@ -135,12 +130,7 @@ def _refuse_unequal(desk: Desk, environment: str, found: Release, steps: Steps) 
             next_step="say one for all of them with --stages, --hold and --wait-at-most",
         )
     for member in found.members:
-        route = desk.store.states.get(environment, member.prompt).route
-        if route and route.candidate and route.candidate.version == member.version:
-            raise BadRequest(
-                f"{member.prompt}:{member.version} has a share of the traffic already",
-                next_step="abort its rollout, or promote it to everybody, then the release",
-            )
+        check_fresh(desk.store.states.get(environment, member.prompt), member)
 
 
 def roll_back(desk: Desk, environment: str, name: str, ask: Ask, now_ms: int) -> dict[str, Any]:
@@ -151,17 +141,20 @@ def roll_back(desk: Desk, environment: str, name: str, ask: Ask, now_ms: int) ->
     desk.check_environment(environment)
     check_ask(ask, because=True)
     found = desk.store.releases.get(name)
-    states = [desk.store.states.get(environment, member.prompt) for member in found.members]
-    served = [state for state in states if release_of(state) == found]
-    # Whoever has a version to go back to leads; the others go along, or are named.
-    able = [state for state in served if has_target(state)]
-    if served:
-        lead = (able or served)[0]
-        return rollback(desk, environment, lead.prompt, None, ask, now_ms)
+    members = [_member(desk, environment, member.prompt, now_ms) for member in found.members]
+    if lead := leader(found, members):
+        suspect = next(m.version for m in found.members if m.prompt == lead.prompt)
+        return rollback(desk, environment, lead.prompt, None, ask, now_ms, suspect=suspect)
     raise NotRouted(
         f"nothing of the release {name} is served in {environment}",
         next_step=f"knowngood release show {name} --env {environment}",
     )
+
+
+def _member(desk: Desk, environment: str, prompt: str, now_ms: int) -> Partner:
+    """A member as a partner: where it stands, and which of its versions are no targets."""
+    state, rules = desk.store.states.get(environment, prompt), desk.policy.for_prompt(prompt)
+    return Partner(state, unfit(desk.store, state, rules, now_ms), rules.verify.deadline_ms)
 
 
 def _carry_out_all(

@@ -9,7 +9,7 @@ from knowngood.core.evaluation import Evaluation
 from knowngood.core.explain_experiment import experiment_lines
 from knowngood.core.gate import Gate, closed
 from knowngood.core.ladder import share
-from knowngood.core.model import Action, Change, Record, State, Steady
+from knowngood.core.model import Action, Change, Partner, Record, State, Steady
 from knowngood.core.promotion import (
     Soaked,
     promote_before_ms,
@@ -18,12 +18,11 @@ from knowngood.core.promotion import (
 )
 from knowngood.core.rollout import Ladder, Rollout, RolloutKind
 from knowngood.core.rules import PromptPolicy
-from knowngood.core.steps import operator, rollouts
+from knowngood.core.steps import jointly, operator, rollouts
 from knowngood.core.steps.case import Case
 from knowngood.core.steps.comparison import shown
 from knowngood.core.steps.ladder import every_gate
 from knowngood.core.window import total
-from knowngood.engine.observe import partners
 from knowngood.server.act import (
     EVIDENCE_WAIT_S,
     Ask,
@@ -31,6 +30,7 @@ from knowngood.server.act import (
     case_of,
     check_ask,
     outgoing_day,
+    partners_of,
     result_of,
 )
 from knowngood.server.desk import Desk, within
@@ -141,53 +141,42 @@ def _with_gates(actions: tuple[Action, ...], gates: tuple[Gate, ...]) -> tuple[A
 
 # --- Orders about what is under way
 
-Order = Callable[[Desk, State, int], tuple[Action, ...]]
-
 
 def pause(desk: Desk, environment: str, prompt: str, ask: Ask, now_ms: int) -> dict[str, Any]:
     """Stay at this stage until somebody resumes. Raises NoRollout."""
-    return _order(
-        desk,
-        environment,
-        prompt,
-        ask,
-        lambda _, state, at_ms: rollouts.pause(state, ask.because, ask.actor, at_ms),
-        now_ms,
-    )
+
+    def verb(state: State) -> tuple[Action, ...]:
+        return rollouts.pause(state, ask.because, ask.actor, now_ms)
+
+    return _order(desk, environment, prompt, ask, verb, now_ms)
 
 
 def resume(desk: Desk, environment: str, prompt: str, ask: Ask, now_ms: int) -> dict[str, Any]:
     """Go on from where it was paused. Raises NoRollout."""
-    return _order(
-        desk,
-        environment,
-        prompt,
-        ask,
-        lambda _, state, at_ms: rollouts.resume(state, ask.because, at_ms),
-        now_ms,
-    )
+
+    def verb(state: State) -> tuple[Action, ...]:
+        return rollouts.resume(state, ask.because, now_ms)
+
+    return _order(desk, environment, prompt, ask, verb, now_ms)
 
 
 def abort(desk: Desk, environment: str, prompt: str, ask: Ask, now_ms: int) -> dict[str, Any]:
     """Take the new version off again, with nothing found wrong. Raises NoRollout or BadRequest."""
-    return _order(
-        desk,
-        environment,
-        prompt,
-        ask,
-        lambda _, state, __: rollouts.abort(state, ask.because),
-        now_ms,
-    )
+
+    def verb(state: State) -> tuple[Action, ...]:
+        return rollouts.abort(state, ask.because)
+
+    return _order(desk, environment, prompt, ask, verb, now_ms, jointly.check_abort)
 
 
 def skip(desk: Desk, environment: str, prompt: str, ask: Ask, now_ms: int) -> dict[str, Any]:
     """The next stage without waiting for its gates. Raises NoRollout."""
 
-    def order(desk: Desk, state: State, at_ms: int) -> tuple[Action, ...]:
+    def verb(state: State) -> tuple[Action, ...]:
         rollouts.under_way(state)
-        return rollouts.skip(case_of(desk, state, at_ms)[0], ask.because, ask.actor)
+        return rollouts.skip(case_of(desk, state, now_ms)[0], ask.because, ask.actor)
 
-    return _order(desk, environment, prompt, ask, order, now_ms)
+    return _order(desk, environment, prompt, ask, verb, now_ms)
 
 
 def replan(
@@ -199,32 +188,41 @@ def replan(
             "nothing to plan anew", next_step="name stages, a hold, a wait, or `timed`"
         )
 
-    def order(_: Desk, state: State, at_ms: int) -> tuple[Action, ...]:
+    def verb(state: State) -> tuple[Action, ...]:
         rollout = rollouts.under_way(state)
-        new = planned(rollout.ladder, steps)
-        return rollouts.replan(state, new, ask.because, at_ms)
+        return rollouts.replan(state, planned(rollout.ladder, steps), ask.because, now_ms)
 
-    return _order(desk, environment, prompt, ask, order, now_ms)
+    return _order(desk, environment, prompt, ask, verb, now_ms)
 
 
 def _order(
-    desk: Desk, environment: str, prompt: str, ask: Ask, order: Order, now_ms: int
+    desk: Desk,
+    environment: str,
+    prompt: str,
+    ask: Ask,
+    verb: jointly.Verb,
+    now_ms: int,
+    check: Callable[[State, tuple[Partner, ...]], None] = lambda _, __: None,
 ) -> dict[str, Any]:
     """Carry out an order, on whatever the version was released with as well."""
     desk.check_environment(environment)
     name = desk.resolve(prompt)[0]
     check_ask(ask, because=True)
-    seen: list[State] = []
+    beside: list[Change] = []
 
     def decide(state: State) -> tuple[Action, ...]:
-        seen[:] = [state]
-        return order(desk, state, now_ms)
+        mates = partners_of(desk, state, now_ms)
+        check(state, mates)
+        mine: tuple[Action, ...] = ()
+        beside.clear()
+        for each, actions in jointly.order(state, mates, verb):
+            if each is state:
+                mine = actions
+            else:
+                beside.append(change_of(desk, each, actions, ask))
+        return mine
 
-    def beside() -> tuple[Change, ...]:
-        mates = [mate for mate in partners(desk.store, seen[0]) if mate.rollout is not None]
-        return tuple(change_of(desk, mate, order(desk, mate, now_ms), ask) for mate in mates)
-
-    done = carry_out(desk, environment, name, ask, decide, now_ms, beside)
+    done = carry_out(desk, environment, name, ask, decide, now_ms, lambda: tuple(beside))
     rollout = done.after.rollout
     return {
         **result_of(desk, done, now_ms),

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from knowngood.core.model import Change, ClientSeen, State
+from knowngood.core.purge import Purge
 from knowngood.core.window import Bucket
 from knowngood.ports import (
     NO_UNITS,
@@ -15,6 +16,7 @@ from knowngood.ports import (
     Outbox,
     Page,
     Rejected,
+    Retention,
     Retry,
     Series,
     States,
@@ -25,6 +27,7 @@ from knowngood.ports import (
 from knowngood.sim.passing import (
     PassingCheckpoints,
     PassingOutbox,
+    PassingRetention,
     PassingSeries,
     PassingStates,
 )
@@ -76,6 +79,8 @@ POINTS = (
     "notify.before",
     "notify.after",
     "sent.after",
+    "purge.before",
+    "purge.after",
 )
 
 
@@ -203,7 +208,7 @@ def sim_store(store: Store, gate: Gate) -> Store:
         checkpoints=GatedCheckpoints(store.checkpoints, gate),
         evaluations=store.evaluations,
         releases=store.releases,
-        retention=store.retention,
+        retention=GatedRetention(store.retention, gate),
         units=store.units,
     )
 
@@ -283,6 +288,26 @@ class GatedOutbox(PassingOutbox):
         """See ports.Outbox; may die after the write."""
         self.inner.sent(message_id, receipt, now_ms)
         self.gate.passes("sent.after")
+
+
+class GatedRetention(PassingRetention):
+    """The purges as one engine reaches them."""
+
+    def __init__(self, inner: Retention, gate: Gate) -> None:
+        """Behind `gate`."""
+        super().__init__(inner)
+        self.gate = gate
+
+    def purge(self, order: Purge, now_ms: int) -> list[str]:
+        """See ports.Retention; may die or fail before or after the write."""
+        self.gate.passes("purge.before")
+        if self.gate.nemesis.strikes("refuse"):
+            raise Injected("the store refuses a purge")
+        gone = self.inner.purge(order, now_ms)
+        self.gate.passes("purge.after")
+        if self.gate.nemesis.strikes("lost_ack"):
+            raise Injected("the answer to a purge was lost")
+        return gone
 
 
 @dataclass(slots=True)

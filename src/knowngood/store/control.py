@@ -170,8 +170,6 @@ class SqlStates:
             # Locks the environments' rows, always in the same order: from here on nobody else
             # changes a state in them, not even one that is not written yet.
             generations = generations_of(connection, {environment for environment, _ in wanted})
-            # Read under the lock: a purge holds all of them.
-            refuse_purged(purged_of(connection, named(changes)))
             found = states_in(connection, wanted)
             before = {key: found.get(key) or State(*key) for key in wanted}
             done = commit(
@@ -182,6 +180,9 @@ class SqlStates:
                 self._timekeeper.at_ms(now_ms),  # under the lock, however long that took
                 now_ms,
             )
+            # Read under the lock: a purge holds all of them. Whoever has read what is there now
+            # names something that is gone; others are told to read again.
+            refuse_purged(purged_of(connection, named(changes)))
             write_states(self._db, connection, done)
         return list(done.states)
 

@@ -143,9 +143,10 @@ class MemoryStates:
         with data.lock:
             before = {key: self.get(*key) for key in keys(changes)}
             generations = {key[0]: data.generation(key[0]) for key in before}
-            refuse_purged(named(changes) & data.purged.keys())
             at_ms = self._timekeeper.at_ms(now_ms)
             done = commit(changes, before, generations, self._last_line, at_ms, now_ms)
+            # Whoever has read what is there now names something that is gone; others read again.
+            refuse_purged(named(changes) & data.purged.keys())
             # Nothing below can fail: everything is written, or nothing was.
             data.states.update(zip(before, done.states, strict=True))
             data.generations.update(done.generations)

@@ -4,7 +4,17 @@ from dataclasses import replace
 
 from knowngood.core import ladder
 from knowngood.core.gate import Gate
-from knowngood.core.model import Action, MoveRoute, Record, SetRollout, State, Wait
+from knowngood.core.model import (
+    Action,
+    Enter,
+    MoveRoute,
+    Record,
+    SetRollout,
+    State,
+    Verifying,
+    Wait,
+    whole,
+)
 from knowngood.core.rollout import Rollout
 from knowngood.core.steps.case import Case, Step
 
@@ -29,6 +39,31 @@ def stage_actions(
         MoveRoute(ladder.arms(onward), state.route.salt),
         SetRollout(onward),
         Record("rollout.stage", words, detail),
+    )
+
+
+def completed(rollout: Rollout, because: str, deadline_ms: int, now_ms: int) -> tuple[Action, ...]:
+    """The last stage of a gradual rollback: everybody is on the target, which is verified now."""
+    automatic = rollout.actor == "system"
+    verify = Verifying(
+        from_version=rollout.from_version,
+        to_version=rollout.to_version,
+        triggers=rollout.triggers,
+        began_ms=now_ms,
+        deadline_ms=now_ms + deadline_ms,
+        by="system" if automatic else "operator",
+        automatic=automatic,
+        unseen=True,
+    )
+    detail = {
+        "from": rollout.from_version,
+        "to": rollout.to_version,
+        "took_ms": now_ms - rollout.began_ms,
+    }
+    return (
+        MoveRoute(whole(rollout.to_version)),
+        Enter(verify),
+        Record("rollback.completed", because, detail),
     )
 
 

@@ -1,7 +1,7 @@
 """Steady: a breach starts a confirmation, opens or grows an incident, or is only remembered."""
 
 from knowngood.core.asking import Question, Stage
-from knowngood.core.explain import duration, metric_words, wait_words
+from knowngood.core.explain import duration, few, metric_words, wait_words
 from knowngood.core.look import breaches
 from knowngood.core.model import (
     Action,
@@ -36,6 +36,7 @@ from knowngood.core.steps.case import (
     sentence,
     title,
 )
+from knowngood.core.steps.parts import part_of, release_of
 from knowngood.core.steps.switch import SYSTEM
 from knowngood.core.steps.words import decider
 
@@ -154,8 +155,14 @@ def _remember_dry_runs(case: Case) -> tuple[Told | Record, ...]:
             continue
         notice = f"dry_run:{finding.trigger}:{finding.version}"
         if finding.verdict is Verdict.BREACH and not case.told(notice):
-            detail = {"trigger": finding.trigger, **evidence(case, (finding,))}
-            because = f"would {finding.response.value}: {sentence((finding,))}"
+            mates = _would_go_along(case, finding)
+            detail = {
+                "trigger": finding.trigger,
+                "together_with": mates,
+                **evidence(case, (finding,)),
+            }
+            along = f", together with {few(mates)}" if mates else ""
+            because = f"would {finding.response.value}: {sentence((finding,))}{along}"
             actions += [Told(notice), Record("dry_run", because, detail)]
         elif finding.verdict is Verdict.CLEAR and case.told(notice):
             actions.append(Told(notice, forget=True))
@@ -201,6 +208,15 @@ def _of_incident(case: Case) -> list[Finding]:
 def _quiet_ms(case: Case, incident: Incident) -> int:
     assert case.state.route is not None
     return case.now_ms - max(incident.opened_ms, case.state.route.since_ms)
+
+
+def _would_go_along(case: Case, finding: Finding) -> list[str]:
+    """The prompts that a rollback would take back as well."""
+    release = release_of(case.state)
+    if finding.response is not Response.ROLLBACK or release is None:
+        return []
+    mates = (partner.state for partner in case.observed.partners)
+    return [mate.prompt for mate in mates if part_of(mate, release) is not None]
 
 
 def settle(case: Case) -> Step:

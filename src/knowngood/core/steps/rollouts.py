@@ -30,11 +30,11 @@ from knowngood.core.model import (
 from knowngood.core.rollout import Ladder, Pause, Rollout, RolloutKind
 from knowngood.core.rules import PromptPolicy
 from knowngood.core.steps import operator
-from knowngood.core.steps.advance import stage_actions
+from knowngood.core.steps.abreast import unready
+from knowngood.core.steps.advance import completed, stage_actions
 from knowngood.core.steps.bake import done_actions
 from knowngood.core.steps.case import Case, env_option
 from knowngood.core.steps.comparison import with_comparison
-from knowngood.core.steps.gradual import completed
 from knowngood.core.window import Window
 
 AT_ONCE = Ladder((WHOLE_BP,), hold_ms=0, wait_ms=0)
@@ -173,7 +173,8 @@ def resume(state: State, because: str, now_ms: int) -> tuple[Action, ...]:
     # What the target did before is known to whoever says that it goes on all the same.
     gradual = rollout.kind is RolloutKind.GRADUAL
     anew = (Renew(rollout.to_version),) if gradual else ()
-    return (SetRollout(going), *anew, Record("rollout.resumed", because, _detail(rollout)))
+    resumed = Record("rollout.resumed", because, _detail(rollout))
+    return (SetRollout(going), *anew, *unready(state), resumed)
 
 
 def replan(state: State, steps: Ladder, because: str, now_ms: int) -> tuple[Action, ...]:
@@ -211,7 +212,7 @@ def skip(case: Case, because: str, actor: str) -> tuple[Action, ...]:
         return done_actions(rollout.to_version, rollout, words, {"skipped": True})
     onward = ladder.onward(rollout, case.now_ms)
     if not onward.share_bp:
-        return completed(case, rollout, words)
+        return completed(rollout, words, case.policy.verify.deadline_ms, case.now_ms)
     return stage_actions(case.state, onward, words)
 
 

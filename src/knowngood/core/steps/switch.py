@@ -90,12 +90,14 @@ def switch_actions(
     *,
     quarantine: bool,
     automatic: bool,
+    leaving: str = "",
 ) -> tuple[Action, ...]:
     """Move all traffic to `target`, quarantine what it leaves, and begin to verify.
 
-    The phase comes after the move, because a moved route starts steady.
+    That is the suspect, unless `leaving` says otherwise. The phase comes after the move, because a
+    moved route starts steady.
     """
-    suspect = case.suspect
+    suspect = leaving or case.suspect
     verify = Verifying(
         from_version=suspect,
         to_version=target,

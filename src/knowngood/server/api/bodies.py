@@ -404,7 +404,10 @@ class RollbackResult(BaseModel):
     note: Annotated[str | None, Field(description="What else to know of the target.")] = None
     left_behind: Annotated[
         list[str] | None,
-        Field(description="Prompts of the same release without a good version to go back to."),
+        Field(description="Prompts of the same release that could not go back."),
+    ] = None
+    why_left_behind: Annotated[
+        dict[str, str] | None, Field(description="For each of those, why not.")
     ] = None
     dry_run: bool | None = None
     would: Annotated[list[str] | None, Field(description="With `dry_run`: what would be done.")] = (

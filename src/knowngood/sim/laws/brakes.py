@@ -42,7 +42,8 @@ class Flapping(Checker):
     def applied(self, event: Applied) -> None:
         """Hold each automatic rollback against those before it."""
         for record, before, _ in rollbacks(event):
-            if record.detail["automatic"]:
+            # What went along with another is that one's rollback.
+            if record.detail["automatic"] and "together" not in record.detail:
                 # What gives way already goes faster: it is the same rollback. It counts when it is
                 # the system's for the first time, because a person began it.
                 rollout = before.rollout
