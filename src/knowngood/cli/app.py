@@ -25,6 +25,7 @@ from knowngood.cli import (
     replay,
     rollback,
     rollouts,
+    runbook,
     serve,
     show,
     standing,
@@ -121,6 +122,7 @@ def _register() -> None:
     app.add_typer(evals.app, name="eval")
     app.add_typer(releases.app, name="release")
     app.add_typer(policy.app, name="policy")
+    app.add_typer(runbook.app, name="runbook")
     app.add_typer(environments.app, name="environments")
 
 

@@ -71,13 +71,17 @@ OVERRIDES = (
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """Who asks, why, and how carefully. `revision`, if given, is the one that must still hold."""
+    """Who asks, why, and how carefully. `revision`, if given, is the one that must still hold.
+
+    `also` are lines of history that belong to the order: written with it, or not at all.
+    """
 
     actor: str
     because: str = ""
     override: tuple[str, ...] = ()
     revision: int | None = None
     dry_run: bool = False
+    also: tuple[Record, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -487,6 +491,8 @@ def carry_out(
         if ask.revision is not None and state.revision != ask.revision:
             raise _stale(desk, state, ask.revision)
         actions = decide(state)
+        if actions:
+            actions = (*ask.also, *actions)
         change = Change(
             environment, prompt, state.revision, actions, ask.actor, desk.policy.revision
         )
