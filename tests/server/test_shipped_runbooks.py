@@ -69,7 +69,7 @@ def test_its_commands_exist_to_the_option(name):
         for line in fence.text.splitlines()
     ]
     for line in lines:
-        words = re.sub(r"'[^']*'", "x", line.replace("{{env}}", " --env staging")).split()
+        words = re.sub(r"'[^']*'", "x", line.replace("{{env}}", "--env staging")).split()
         assert words[0] == "knowngood"
         command = VERBS[words[1]]
         if inner := getattr(command, "commands", None):

@@ -12,6 +12,7 @@ from knowngood.cli import (
     demo,
     diff,
     doctor,
+    drill,
     environments,
     evals,
     explain,
@@ -115,6 +116,7 @@ def _register() -> None:
         ("automation", automation.automation),
         ("audit", audit.audit),
         ("doctor", doctor.doctor),
+        ("drill", drill.drill),
         ("replay", replay.replay),
         ("backtest", backtest.backtest),
     ):

@@ -42,7 +42,7 @@ VARIABLES: Mapping[str, str] = {
     "incident": "the incident's id, or the prompt's place where there is none",
     "prompt": "the prompt",
     "environment": "the environment",
-    "env": "` --env NAME`, where a command does not mean it anyway",
+    "env": "`--env NAME`, where a command does not mean it anyway",
     "severity": "how bad it is",
     "triggers": "what was breached",
     "because": "what was found, in words",

@@ -360,6 +360,8 @@ def _check(args: _Args) -> Check:
 
 def _act(args: _Args) -> Act:
     verb = args.word("verb", VERBS, None)
+    if verb not in VERBS:
+        args.taken.update(args.data)  # what it may be told, nobody knows
     allowed = VERBS.get(verb, ())
     needed = VERBS_NEED.get(verb, ())
     options = {key: args.text(key, None if key in needed else "") for key in allowed}

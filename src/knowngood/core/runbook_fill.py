@@ -15,6 +15,8 @@ _ANY_SHELL = ("sh", "bash", "shell", "console")
 _FENCE = re.compile(r"^(```+|~~~+)\s*([A-Za-z0-9_-]*)")
 # Already words of a command line, made by us: never quoted.
 _WORDS = ("env",)
+_COMMAND = re.compile(r"(`knowngood [^`]*`)")
+_NO_ENV = re.compile(r" ?\{\{\s*env\s*\}\}")  # with the blank before it
 
 
 def names_in(text: str) -> Iterator[tuple[int, str]]:
@@ -26,17 +28,21 @@ def names_in(text: str) -> Iterator[tuple[int, str]]:
 
 def fill(text: str, values: Mapping[str, str]) -> str:
     """The text with its variables filled in; one that nobody knows reads `(unknown)`."""
-    return VARIABLE.sub(lambda found: values.get(found[1]) or _missing(found[1]), text)
+    return VARIABLE.sub(lambda found: values.get(found[1]) or UNKNOWN, _without_env(text, values))
 
 
 def fill_command(text: str, values: Mapping[str, str]) -> str:
     """A command with its variables filled in, each quoted for the shell."""
 
     def word(found: re.Match[str]) -> str:
-        value = values.get(found[1]) or _missing(found[1])
+        value = values.get(found[1]) or UNKNOWN
         return value if found[1] in _WORDS else quoted(value)
 
-    return VARIABLE.sub(word, text)
+    return VARIABLE.sub(word, _without_env(text, values))
+
+
+def _without_env(text: str, values: Mapping[str, str]) -> str:
+    return text if values.get("env") else _NO_ENV.sub("", text)
 
 
 def fill_markdown(text: str, values: Mapping[str, str]) -> str:
@@ -49,8 +55,16 @@ def fill_markdown(text: str, values: Mapping[str, str]) -> str:
             mark, shell = fence[1], fence[2] in _ANY_SHELL
         elif fence and line.strip() == mark:
             mark, shell = "", False
-        lines.append(fill_command(line, values) if shell else fill(line, values))
+        lines.append(fill_command(line, values) if shell else _prose(line, values))
     return "\n".join(lines)
+
+
+def _prose(line: str, values: Mapping[str, str]) -> str:
+    """A line of prose, in which what is marked as a command is one."""
+    parts = _COMMAND.split(line)  # every second one is a command
+    return "".join(
+        (fill_command if number % 2 else fill)(part, values) for number, part in enumerate(parts)
+    )
 
 
 def unquotable(text: str) -> Iterator[tuple[int, str]]:
@@ -80,8 +94,5 @@ def by_hand(act: Act, values: Mapping[str, str]) -> str:
         "automation_on": f"automation on {prompt}",
     }.get(act.verb, f"{act.verb} {more}")
     because = quoted(fill(act.because, values) or "see the runbook")
-    return f"knowngood {line}{values.get('env', '')} --because {because}"
-
-
-def _missing(name: str) -> str:
-    return "" if name in _WORDS else UNKNOWN
+    env = f" {values['env']}" if values.get("env") else ""
+    return f"knowngood {line}{env} --because {because}"

@@ -1,5 +1,6 @@
 """The names and numbers of an incident that a runbook is filled with."""
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +17,7 @@ from knowngood.server.act import case_of
 from knowngood.server.desk import Desk
 from knowngood.server.words import iso
 
+_NO_INCIDENT = re.compile(r"g\d+(\.0)?")
 LINES_MAX = 1_000  # of a prompt's history, in which an incident that is over is looked for
 NAMES_KNOWN = 20
 MOVES = ("rollback.switched", "rollback.gradual")
@@ -53,6 +55,8 @@ def _incident_place(desk: Desk, incident: str) -> Place:
             known=known,
             next_step="as in production/NAME/g3.1, or name the prompt with --prompt",
         )
+    if _NO_INCIDENT.fullmatch(parts[2]):  # what a page about no incident names
+        return place_of(desk, None, parts[1], parts[0])
     place = Place(incident, parts[0], parts[1])
     state = desk.state(place.environment, place.prompt)
     open_one = state.incident is not None and state.incident.id == incident
@@ -78,7 +82,7 @@ def values_of(desk: Desk, place: Place, now_ms: int) -> dict[str, str]:
         "incident": place.incident,
         "prompt": place.prompt,
         "environment": place.environment,
-        "env": env_option(state),
+        "env": env_option(state).strip(),
         "severity": mine.severity.value if mine else "",
         "triggers": ", ".join(mine.triggers) if mine else "",
         "because": said[0].because if said else "; ".join(breach),

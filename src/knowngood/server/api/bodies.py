@@ -422,6 +422,22 @@ class RunAnswerBody(Body):
     because: Annotated[str, Field(description="Why; needed to skip a step.", max_length=2_000)] = ""
 
 
+class DrillBody(Body):
+    """The report of a drill, for the history."""
+
+    prompt: Annotated[str, PROMPT]
+    environment: Annotated[
+        str, Field(description="The environment; never production.", max_length=300)
+    ] = "staging"
+    fault: Annotated[
+        Literal["error", "latency", "quality", "blind"], Field(description="What went wrong.")
+    ]
+    outcome: Annotated[
+        Literal["kept", "missed"], Field(description="Whether every limit was kept.")
+    ]
+    report: Annotated[dict[str, Any], Field(description="Its parts, each with its limit.")]
+
+
 class ErrorBody(BaseModel):
     """The one shape of every error."""
 

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Path, Query, Request
 
 from knowngood.core.errors import BadRequest
 from knowngood.core.runbook_run import Word
-from knowngood.server import runbook_runs, runbooks
+from knowngood.server import drills, runbook_runs, runbooks
 from knowngood.server.act import Ask
 from knowngood.server.api import bodies
 from knowngood.server.api.acts import actor_of
@@ -107,3 +107,20 @@ async def answer(request: Request, body: bodies.RunAnswerBody) -> Data:
     word = Word(body.answer) if body.answer else None
     now_ms = server.clock.now_ms()
     return await server.act(runbook_runs.answer, server.desk, body.run, word, ask, now_ms)
+
+
+@router.post("/drills", summary="Keep the report of a drill", tags=["runbooks"])
+async def drill(request: Request, body: bodies.DrillBody) -> Data:
+    """As a line of history. `knowngood drill` makes it; nothing is injected here."""
+    server = runtime_of(request)
+    return await server.act(
+        drills.record,
+        server.desk,
+        body.environment,
+        body.prompt,
+        body.fault,
+        body.outcome,
+        body.report,
+        Ask(actor_of(request, server)),
+        server.clock.now_ms(),
+    )
