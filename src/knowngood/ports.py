@@ -23,6 +23,7 @@ from knowngood.core.people import Person
 from knowngood.core.purge import Purge
 from knowngood.core.release import Release
 from knowngood.core.retention import Pin
+from knowngood.core.runbook_run import Run
 from knowngood.core.unit_sums import Tally
 from knowngood.core.window import Bucket
 
@@ -274,6 +275,23 @@ class Retention(Protocol):
         """
 
 
+class Runs(Protocol):
+    """Runs of runbooks: each a row that goes forward together with its lines of history."""
+
+    def save(self, run: Run, entries: Iterable[AuditEntry] = ()) -> Run:
+        """Keep a run with its lines of history, in one transaction; returns it one revision on.
+
+        `run.revision` is the one that was seen: 0 for a run that is new. Raises StaleState, with
+        nothing kept, when somebody else has saved it meanwhile.
+        """
+
+    def get(self, run_id: str) -> Run:
+        """The run. Raises UnknownRun, with the newest that are known."""
+
+    def of(self, incident: str | None = None, limit: int = 100) -> list[Run]:
+        """The newest `limit` runs of an incident, or of all, newest first."""
+
+
 class Checkpoints(Protocol):
     """Where the folds over observations stood a moment ago, so that a new engine can go on."""
 
@@ -395,3 +413,4 @@ class Store:
     releases: Releases
     retention: Retention
     units: Units
+    runs: Runs

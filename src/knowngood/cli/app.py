@@ -13,6 +13,7 @@ from knowngood.cli import (
     demo,
     diff,
     doctor,
+    drill,
     environments,
     evals,
     explain,
@@ -26,6 +27,7 @@ from knowngood.cli import (
     replay,
     rollback,
     rollouts,
+    runbook,
     serve,
     show,
     standing,
@@ -118,6 +120,7 @@ def _register() -> None:
         ("automation", automation.automation),
         ("audit", audit.audit),
         ("doctor", doctor.doctor),
+        ("drill", drill.drill),
         ("replay", replay.replay),
         ("backtest", backtest.backtest),
     ):
@@ -125,6 +128,7 @@ def _register() -> None:
     app.add_typer(evals.app, name="eval")
     app.add_typer(releases.app, name="release")
     app.add_typer(policy.app, name="policy")
+    app.add_typer(runbook.app, name="runbook")
     app.add_typer(environments.app, name="environments")
 
 

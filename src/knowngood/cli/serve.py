@@ -16,6 +16,15 @@ def serve(
         Path | None,
         typer.Option("--policy", metavar="FILE", help="The policy; default: the built-in one."),
     ] = None,
+    runbooks: Annotated[
+        Path | None,
+        typer.Option(
+            "--runbooks",
+            metavar="DIR",
+            help="A folder of `*.runbook.md` of your own, beside those that come with knowngood.",
+            show_default=False,
+        ),
+    ] = None,
     token: Annotated[
         list[str] | None,
         typer.Option(
@@ -54,6 +63,7 @@ def serve(
                 "host": host,
                 "port": port,
                 "policy": str(policy) if policy else None,
+                "runbooks": str(runbooks) if runbooks else None,
                 "tokens": token or [],
                 "allow_hosts": allow_host or [],
                 "insecure_behind_proxy": insecure_behind_proxy,

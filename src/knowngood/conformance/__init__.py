@@ -29,6 +29,7 @@ from knowngood.conformance.observations import (
 )
 from knowngood.conformance.releases import ReleasesConformance
 from knowngood.conformance.retention import RetentionConformance
+from knowngood.conformance.runs import RunsConformance
 from knowngood.conformance.units import UnitsConformance
 
 __all__ = ["StoreConformance"]
@@ -47,5 +48,6 @@ class StoreConformance(
     ReleasesConformance,
     RetentionConformance,
     UnitsConformance,
+    RunsConformance,
 ):
     """All laws of a store. Subclass it and give it a `store` fixture."""

@@ -73,13 +73,17 @@ OVERRIDES = (
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """Who asks, why, and how carefully. `revision`, if given, is the one that must still hold."""
+    """Who asks, why, and how carefully. `revision`, if given, is the one that must still hold.
+
+    `also` are lines of history that belong to the order: written with it, or not at all.
+    """
 
     actor: str
     because: str = ""
     override: tuple[str, ...] = ()
     revision: int | None = None
     dry_run: bool = False
+    also: tuple[Record, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -514,6 +518,8 @@ def carry_out(
             raise _stale(desk, state, ask.revision)
         actions = decide(state)
         revision, others = desk.policy.revision, beside()
+        if actions:
+            actions = (*ask.also, *actions)
         change = Change(
             environment, prompt, state.revision, actions, ask.actor, revision, before_ms
         )

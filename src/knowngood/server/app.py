@@ -28,12 +28,14 @@ from knowngood.server.api import (
     refusals,
     releases,
     rollouts,
+    runbooks,
 )
 from knowngood.server.desk import Desk
 from knowngood.server.guard import Guard
 from knowngood.server.heart import Heart, told
 from knowngood.server.metrics import Metrics
 from knowngood.server.policy_file import load_policy
+from knowngood.server.runbooks import load_library
 from knowngood.server.runtime import Lanes, Runtime, Snapshots, lineage
 from knowngood.server.settings import MEMORY, BadSettings, Settings
 from knowngood.store.memory import open_memory
@@ -80,10 +82,11 @@ def create_app(settings: Settings, clock: Clock | None = None, *, ticking: bool 
     """The server as an application, its store opened; `app.state.runtime` is what it consists of.
 
     With `ticking` false no thread is started: whoever holds the clock calls `runtime.heart.beat()`.
-    Raises KnowngoodError when the policy, a notifier or the store cannot be used.
+    Raises KnowngoodError when the policy, a notifier, a runbook or the store cannot be used.
     """
     policy = load_policy(settings.policy)
     senders = notifiers(settings.notify)
+    library = load_library(settings.runbooks, policy)
     store = open_store(settings.db)
     try:
         clock = clock if clock is not None else SystemClock(store)
@@ -110,6 +113,7 @@ def create_app(settings: Settings, clock: Clock | None = None, *, ticking: bool 
         store.close()
         raise
     runtime = Runtime(settings, clock, store, desk, ingest, engine, heart, metrics, snapshots)
+    runtime.library = library
     return _application(runtime, store, ticking)
 
 
@@ -200,6 +204,7 @@ def _application(runtime: Runtime, store: OpenStore, ticking: bool) -> FastAPI:
     app.include_router(keep.router)
     app.include_router(rollouts.router)
     app.include_router(releases.router)
+    app.include_router(runbooks.router)
     refusals.install(app)
     app.add_middleware(Guard, hosts=runtime.settings.hosts, tokens=runtime.settings.tokens)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]

@@ -65,6 +65,8 @@ STATUS = {
     "gate_closed": 409,
     "target_evaluation": 409,
     "no_rollout": 409,
+    "run_closed": 409,
+    "cannot_tell": 409,
     "not_routed": 409,
     "internal": 500,
     "not_ready": 503,

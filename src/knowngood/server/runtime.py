@@ -19,6 +19,7 @@ from knowngood.server import read
 from knowngood.server.desk import Desk
 from knowngood.server.heart import Heart
 from knowngood.server.metrics import Metrics
+from knowngood.server.runbooks import Library, shipped
 from knowngood.server.settings import Settings
 from knowngood.wire import Batch, Receipt, encode_snapshot
 
@@ -62,6 +63,7 @@ class Runtime:
     metrics: Metrics
     snapshots: "Snapshots"
     lanes: Lanes = field(default_factory=Lanes)
+    library: Library = field(default_factory=shipped)
 
     async def act(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Do the work in the lane that is kept for orders."""

@@ -27,7 +27,8 @@ class Settings:
     """Everything `knowngood serve` can be told.
 
     `db` is a file, a `postgresql://` URL, or `memory:` (nothing is kept). A token is a text of its
-    own, or `name:secret`, whose name then signs what is done with it. Raises BadSettings for values
+    own, or `name:secret`, whose name then signs what is done with it. `runbooks` is a folder of
+    runbooks of your own. Raises BadSettings for values
     that contradict each other.
     """
 
@@ -40,6 +41,7 @@ class Settings:
     insecure_behind_proxy: bool = False
     environments: tuple[str, ...] = ()
     notify: tuple[str, ...] = ("log",)
+    runbooks: str | None = None
 
     def __post_init__(self) -> None:
         if not self.db:

@@ -210,6 +210,7 @@ def sim_store(store: Store, gate: Gate) -> Store:
         releases=store.releases,
         retention=GatedRetention(store.retention, gate),
         units=store.units,
+        runs=store.runs,
     )
 
 

@@ -101,6 +101,7 @@ def watched(store: Store, witness: Witness) -> Store:
         releases=store.releases,
         retention=WatchedRetention(store, witness),
         units=store.units,
+        runs=store.runs,
     )
 
 

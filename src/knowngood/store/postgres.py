@@ -22,6 +22,7 @@ from knowngood.store.observations import SqlClients, SqlSeries
 from knowngood.store.opened import OpenStore, Timekeeper
 from knowngood.store.releases import SqlReleases
 from knowngood.store.retention import SqlRetention
+from knowngood.store.runs import SqlRuns
 from knowngood.store.tables import CONTROL_SCHEMA, OBSERVATIONS_SCHEMA
 from knowngood.store.units import SqlUnits
 
@@ -31,7 +32,15 @@ CONNECT_TIMEOUT_S = 10
 
 # Advisory locks are numbers. The first keeps ours apart from other programs'.
 LOCK_FAMILY = 0x6B676F64
-LOCKS = {"migration": 1, "log": 2, "compaction": 3, "checkpoints": 4, "retention": 5, "units": 6}
+LOCKS = {
+    "migration": 1,
+    "log": 2,
+    "compaction": 3,
+    "checkpoints": 4,
+    "retention": 5,
+    "units": 6,
+    "runs": 7,
+}
 
 
 def open_postgres(url: str) -> OpenStore:
@@ -67,6 +76,7 @@ def open_postgres(url: str) -> OpenStore:
         evaluations=SqlEvaluations(database),
         releases=SqlReleases(database),
         retention=SqlRetention(database),
+        runs=SqlRuns(database),
         units=SqlUnits(database),
         close=engine.dispose,
         timekeeper=timekeeper,

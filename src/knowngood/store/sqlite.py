@@ -32,6 +32,7 @@ from knowngood.store.observations import SqlClients, SqlSeries
 from knowngood.store.opened import OpenStore, Timekeeper
 from knowngood.store.releases import SqlReleases
 from knowngood.store.retention import SqlRetention
+from knowngood.store.runs import SqlRuns
 from knowngood.store.tables import CONTROL_SCHEMA, OBSERVATIONS_SCHEMA, Schema
 from knowngood.store.units import SqlUnits
 
@@ -86,6 +87,7 @@ def open_sqlite(path: str | Path, *, observations_needed: bool = True) -> OpenSt
         evaluations=SqlEvaluations(control),
         releases=SqlReleases(control),
         retention=SqlRetention(control),
+        runs=SqlRuns(control),
         units=units,
         close=close,
         timekeeper=timekeeper,

@@ -144,6 +144,18 @@ purged = Table(
     Column("purged_ms", BigInteger, nullable=False),
 )
 
+runbook_runs = Table(
+    "runbook_runs",
+    CONTROL,
+    Column("seq", RowId, primary_key=True, autoincrement=True),
+    Column("id", Text, nullable=False, unique=True),
+    Column("incident", Text, nullable=False),
+    Column("revision", BigInteger, nullable=False),
+    Column("body", Text, nullable=False),
+    Index("runbook_runs_incident", "incident", "seq"),
+    sqlite_autoincrement=True,
+)
+
 series = Table(
     "series",
     OBSERVATIONS,
@@ -235,5 +247,5 @@ class Schema:
         return f"knowngood_{self.name}_version"
 
 
-CONTROL_SCHEMA = Schema("control", CONTROL, "0004")
+CONTROL_SCHEMA = Schema("control", CONTROL, "0007")
 OBSERVATIONS_SCHEMA = Schema("observations", OBSERVATIONS, "0004")

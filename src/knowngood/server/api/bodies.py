@@ -380,6 +380,58 @@ class PolicyBody(Body):
     policy: str = Field(description="The policy file's text (YAML).", max_length=POLICY_BYTES_MAX)
 
 
+class RunbookTextBody(Body):
+    """A runbook to be checked."""
+
+    runbook: str = Field(description="The text of the runbook (Markdown).", max_length=200_000)
+
+
+class RunBody(Body):
+    """Begin a run of a runbook for an incident, or for a prompt that has none."""
+
+    runbook: Annotated[str, Field(description="The runbook's id.", max_length=300)]
+    incident: Annotated[
+        str | None,
+        Field(description="The incident's id.", max_length=600, examples=["production/faq/g3.1"]),
+    ] = None
+    prompt: Annotated[
+        str | None, Field(description="Instead of an incident: the prompt.", max_length=300)
+    ] = None
+    environment: Environment = "production"
+    because: Annotated[str, Field(description="Why.", max_length=2_000)] = ""
+    dry_run: DryRun = False
+
+
+class RunAnswerBody(Body):
+    """Go on with a run: do the step that is next, or say what a person has to say to it."""
+
+    run: Annotated[str, Field(description="The run's id.", max_length=1_000)]
+    answer: Annotated[
+        Literal["go", "decline", "skip", "again"] | None,
+        Field(
+            description="`go`: do it, it is done, I approve. Without one only what needs nobody's "
+            "word is done: a check, a wait, a message."
+        ),
+    ] = None
+    because: Annotated[str, Field(description="Why; needed to skip a step.", max_length=2_000)] = ""
+
+
+class DrillBody(Body):
+    """The report of a drill, for the history."""
+
+    prompt: Annotated[str, PROMPT]
+    environment: Annotated[
+        str, Field(description="The environment; never production.", max_length=300)
+    ] = "staging"
+    fault: Annotated[
+        Literal["error", "latency", "quality", "blind"], Field(description="What went wrong.")
+    ]
+    outcome: Annotated[
+        Literal["kept", "missed"], Field(description="Whether every limit was kept.")
+    ]
+    report: Annotated[dict[str, Any], Field(description="Its parts, each with its limit.")]
+
+
 class ErrorBody(BaseModel):
     """The one shape of every error."""
 
