@@ -7,7 +7,7 @@ from fastapi import APIRouter, Path, Request, Response
 
 from knowngood.core.errors import BadRequest
 from knowngood.core.units import duration_ms
-from knowngood.server import act
+from knowngood.server import act, add
 from knowngood.server.api import bodies
 from knowngood.server.api.refusals import REFUSALS
 from knowngood.server.runtime import Runtime, runtime_of
@@ -54,7 +54,7 @@ async def push(
     ask = act.Ask(actor_of(request, server), body.because, dry_run=body.dry_run)
     now_ms = server.clock.now_ms()
     done = await server.act(
-        act.push, server.desk, name, body.version, body.content(), ask, body.note, now_ms
+        add.push, server.desk, name, body.version, body.content(), ask, body.note, now_ms
     )
     return with_status(response, done)
 
@@ -161,7 +161,7 @@ async def add_environment(
     server = runtime_of(request)
     ask = act.Ask(actor_of(request, server), body.because, dry_run=body.dry_run)
     now_ms = server.clock.now_ms()
-    done = await server.act(act.add_environment, server.desk, body.name, ask, now_ms)
+    done = await server.act(add.add_environment, server.desk, body.name, ask, now_ms)
     return with_status(response, done)
 
 
