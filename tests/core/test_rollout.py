@@ -16,6 +16,7 @@ from knowngood.core.model import (
 )
 from knowngood.core.rollout import Ladder
 from knowngood.core.steps import rollouts
+from knowngood.core.steps.advance import of_stage
 from tests.core.build import (
     ALL_SILENT,
     BAD,
@@ -455,3 +456,17 @@ def test_a_fix_during_the_bake_is_tried_beside_what_nearly_everybody_has():
         ("v2", 9_900),
         ("v3", 100),
     ]
+
+
+def test_a_stage_is_not_proven_by_calls_that_another_engine_missed():
+    """One server saw more calls before the stage than another did: those are no calls of it."""
+    story = began()
+    story.goes_on(5, v1=FINE, v2=FINE)
+    rollout = story.state.rollout
+    ahead = replace(rollout, before_count=10_000, stage_ms=story.now_ms, unseen=False)
+    story.state = replace(story.state, rollout=ahead)
+    assert of_stage(case(story), ahead) == (0, 0)
+    late = replace(ahead, stage_ms=story.now_ms - 2 * SECOND)
+    story.state = replace(story.state, rollout=late)
+    n, bad = of_stage(case(story), late)
+    assert 0 < n < case(story).observed.evidence("v2").lifetime.call_count and bad == 0
