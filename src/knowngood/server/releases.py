@@ -115,10 +115,9 @@ def promote(
     salt = new_salt(environment, f"release {name}", str(now_ms), 0)
 
     def decide(state: State, member: Member) -> tuple[Action, ...]:
-        actions = promotion_actions(desk, state, member.version, ask, steps, now_ms)
-        return joined(actions, member.version, found, salt)
+        return promotion_actions(desk, state, member.version, ask, steps, now_ms)
 
-    return _carry_out_all(desk, environment, found, ask, decide, now_ms)
+    return _carry_out_all(desk, environment, found, ask, decide, salt, now_ms)
 
 
 def _refuse_unequal(desk: Desk, environment: str, found: Release, steps: Steps) -> None:
@@ -163,16 +162,18 @@ def _carry_out_all(
     found: Release,
     ask: Ask,
     decide: Callable[[State, Member], tuple[Action, ...]],
+    salt: str,
     now_ms: int,
 ) -> dict[str, Any]:
     """Decide on every member's state and apply all of it, or nothing."""
     for attempt in range(ATTEMPTS):
         states = [desk.store.states.get(environment, m.prompt) for m in found.members]
-        pairs = [
+        begun = tuple(
             (state, decide(state, member))
             for state, member in zip(states, found.members, strict=True)
-        ]
-        changes: list[Change] = [change_of(desk, s, a, ask) for s, a in pairs if a]
+        )
+        pairs = joined(found, begun, salt)
+        changes: list[Change] = [change_of(desk, s, a, ask) for s, a in pairs]
         if changes and not ask.dry_run:
             try:
                 desk.store.states.apply(changes, now_ms)
@@ -184,7 +185,7 @@ def _carry_out_all(
             "outcome": "changed" if changes else "unchanged",
             "dry_run": ask.dry_run,
             "environment": environment,
-            "did": {s.prompt: [action_words(each) for each in a] for s, a in pairs},
+            "did": {s.prompt: [action_words(each) for each in a] for s, a in pairs or begun},
             **release_data(desk, found, environment),
             **when("at", now_ms),
         }

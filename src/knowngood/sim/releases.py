@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from knowngood.core.errors import KnowngoodError
-from knowngood.core.model import Change, Partner
+from knowngood.core.model import Action, Change, Partner, State
 from knowngood.core.release import Member, Release, new_release
 from knowngood.core.rollout import Ladder, RolloutKind
 from knowngood.core.routing import new_salt
@@ -181,7 +181,7 @@ def promote(
 
     def decide() -> tuple[Change, ...]:
         salt = new_salt(person.environment, f"release {release.name}", str(world.clock_ms), 0)
-        made: list[Change] = []
+        begun: list[tuple[State, tuple[Action, ...]]] = []
         for state, member in zip(states, release.members, strict=True):
             jointly.check_fresh(state, member)
             rules = world.policy.for_prompt(member.prompt)
@@ -194,9 +194,9 @@ def promote(
                 override,
                 rules,
             )
-            begun = rollouts.begin(state, asked, person.outgoing(state), world.clock_ms)
-            actions = jointly.joined(begun, member.version, release, salt)
-            made += person.changes(state, actions)
-        return tuple(made)
+            outgoing = person.outgoing(state)
+            begun.append((state, rollouts.begin(state, asked, outgoing, world.clock_ms)))
+        orders = jointly.joined(release, tuple(begun), salt)
+        return tuple(change for each, a in orders for change in person.changes(each, a))
 
     person.apply(states[0], decide, think_ms)

@@ -99,8 +99,16 @@ def of_stage(case: Case, rollout: Rollout) -> tuple[int, int]:
     """The calls of the version on trial since its stage is in force, and how many failed.
 
     What it has shown at a smaller share is no proof for a larger one: some harm comes with the
-    load. Detectors that had to begin anew have forgotten what came before, too.
+    load. An alarm that ended within the stage began its calls anew. Where fewer are known than had
+    been then, whoever noted them saw more: only what is seen of the stage itself counts.
     """
-    calls = case.observed.evidence(rollout.moving).lifetime
+    evidence = case.observed.evidence(rollout.moving)
+    calls, entry = evidence.lifetime, case.state.entry(rollout.moving)
+    fresh_ms = entry.fresh_ms if entry else None
+    if fresh_ms is not None and fresh_ms >= rollout.stage_ms:
+        return calls.call_count, calls.error_count
     n, bad = calls.call_count - rollout.before_count, calls.error_count - rollout.before_bad_count
-    return (calls.call_count, calls.error_count) if n < 0 or bad < 0 else (n, bad)
+    if n >= 0 and bad >= 0:
+        return n, bad
+    seen = evidence.since(rollout.stage_ms)
+    return seen.call_count, seen.error_count

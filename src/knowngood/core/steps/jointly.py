@@ -48,15 +48,26 @@ def _requested(case: Case, request: operator.RollbackRequest) -> Record:
     return Record("rollback.requested", because, {"to": to, **evidence(case, ()), **frozen})
 
 
-def joined(
+def joined(release: Release, begun: Orders, salt: str) -> Orders:
+    """The promotions of a release's members as one: the same users get all of it.
+
+    A version that serves everybody already is not moved, and is no part of what goes back later;
+    but a line of its history fences it: were it taken off meanwhile, half would be promoted.
+    """
+    if not any(actions for _, actions in begun):
+        return ()
+    versions = {member.prompt: member.version for member in release.members}
+    return tuple(
+        (state, _joins(actions, versions[state.prompt], release, salt)) for state, actions in begun
+    )
+
+
+def _joins(
     actions: tuple[Action, ...], version: str, release: Release, salt: str
 ) -> tuple[Action, ...]:
-    """A promotion that is part of a release's: the same users get all of it, and it is remembered.
-
-    None of a version that serves everybody already.
-    """
     if not actions:
-        return ()
+        words = f"{version} serves everybody already: the release {release.name} is whole with it"
+        return (Record("release.whole", words, {"version": version, "release": release.name}),)
     moved = (replace(each, salt=salt) if isinstance(each, MoveRoute) else each for each in actions)
     return (*moved, Join(version, release))
 
