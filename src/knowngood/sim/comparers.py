@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from knowngood.core.model import Standing
 from knowngood.sim.people import Person
 from knowngood.sim.plan import Labels, Plan, PromptPlan, VersionPlan, with_rollouts
 from knowngood.sim.truth import Regression
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from knowngood.sim.world import World
 
 COMPARISON = "comparison"
-COMPARERS_SHARE = (40, 10)  # people see to their canaries so many times in a world's life
+COMPARERS_SHARE = (80, 25)  # people see to their canaries so many times in a world's life
 COMPARED_SHARE, SUPERIOR_SHARE, FIXED_SHARE, ASTRAY_SHARE = 0.8, 0.2, 0.25, 0.3
 WORSE_SHARE = 0.2
 LOADS = (4.0, 8.0, 12.0)
@@ -26,7 +27,7 @@ LOADS = (4.0, 8.0, 12.0)
 CLIMBERS_SHARE = (15, 6)
 LADDERS = (["50%", "100%"], ["25%", "100%"], ["25%", "50%", "100%"], ["10%", "50%", "100%"])
 # What somebody does while a canary is under way: mostly they let it be.
-BUSY: Mapping[str, int] = {"watch": 85, "skip": 5, "abort": 5, "resume": 5}
+BUSY: Mapping[str, int] = {"watch": 92, "skip": 3, "abort": 2, "resume": 3}
 
 
 def with_comparison(plan: Plan, rng: random.Random) -> Plan:
@@ -106,9 +107,12 @@ class Comparer:
         if world.nemesis.calm:
             return
         plan = rng.choice(world.plan.prompts)
-        rollout = world.state(plan.name).rollout
-        if rollout is None:
-            person.climb(plan.name, rng.choice(plan.versions).name, because="is it better?")
+        state = world.state(plan.name)
+        ill = {e.version for e in state.ledger if e.standing is Standing.QUARANTINED}
+        served = {arm.version for arm in state.route.arms} if state.route else set()
+        fresh = [v.name for v in plan.versions if v.name not in ill | served]
+        if state.rollout is None and fresh:
+            person.climb(plan.name, rng.choice(fresh), because="is it better?")
         else:
             match rng.choices(list(BUSY), list(BUSY.values()))[0]:
                 case "skip":
