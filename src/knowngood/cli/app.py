@@ -29,6 +29,7 @@ from knowngood.cli import (
     show,
     standing,
     status,
+    tokens,
 )
 from knowngood.cli.errors import fail
 from knowngood.core.errors import KnowngoodError
@@ -122,6 +123,7 @@ def _register() -> None:
     app.add_typer(releases.app, name="release")
     app.add_typer(policy.app, name="policy")
     app.add_typer(environments.app, name="environments")
+    app.add_typer(tokens.app, name="token")
 
 
 _register()

@@ -93,7 +93,7 @@ def create_app(settings: Settings, clock: Clock | None = None, *, ticking: bool 
         )
         metrics = Metrics(store, ingest, clock)
         heart = Heart(engine, clock, metrics)
-        desk = Desk(store, policy, reconciler)
+        desk = Desk(store, policy, reconciler, settings.roster)
         snapshots = Snapshots(desk, lineage(store.policies, now_ms))
     except BaseException:
         store.close()
@@ -189,7 +189,8 @@ def _application(runtime: Runtime, store: OpenStore, ticking: bool) -> FastAPI:
     app.include_router(rollouts.router)
     app.include_router(releases.router)
     refusals.install(app)
-    app.add_middleware(Guard, hosts=runtime.settings.hosts, tokens=runtime.settings.tokens)
+    settings, clock = runtime.settings, runtime.clock
+    app.add_middleware(Guard, hosts=settings.hosts, roster=runtime.desk.roster, now_ms=clock.now_ms)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
     return app
 
@@ -200,7 +201,7 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
             title=app.title, version=app.version, description=app.description, routes=app.routes
         )
         schema["paths"] = {**machines.PATHS, **schema["paths"]}
-        if app.state.runtime.settings.tokens:
+        if not app.state.runtime.settings.is_local:
             schemes = schema.setdefault("components", {}).setdefault("securitySchemes", {})
             schemes["token"] = {"type": "http", "scheme": "bearer"}
             schema["security"] = [{"token": []}]
