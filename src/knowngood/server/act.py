@@ -50,6 +50,7 @@ from knowngood.engine.observe import partners, unfit
 from knowngood.server.desk import Desk, split, within
 from knowngood.server.kept import note_of
 from knowngood.server.read import version_data
+from knowngood.server.roles import ANYBODY, Caller
 from knowngood.server.words import action_words, arms_data, hold_data, iso, when
 
 ATTEMPTS = 3  # an order loses a race against the engine once, hardly twice; then say so
@@ -65,19 +66,24 @@ OVERRIDES = (
     "freeze",
     "soak",
     "evaluation",
+    "approvals",
     "target_evaluation",
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """Who asks, why, and how carefully. `revision`, if given, is the one that must still hold."""
+    """Who asks, why, and how carefully. `revision`, if given, is the one that must still hold.
+
+    `actor` is whom the history names, `caller` what a token proves of them.
+    """
 
     actor: str
     because: str = ""
     override: tuple[str, ...] = ()
     revision: int | None = None
     dry_run: bool = False
+    caller: Caller = ANYBODY
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,17 @@ from knowngood.engine.loop import Engine, begin_ms
 from knowngood.engine.reconcile import new_reconciler
 from knowngood.ports import Clock, Store
 from knowngood.server import logs
-from knowngood.server.api import acts, evals, keep, machines, reads, refusals, releases, rollouts
+from knowngood.server.api import (
+    acts,
+    approvals,
+    evals,
+    keep,
+    machines,
+    reads,
+    refusals,
+    releases,
+    rollouts,
+)
 from knowngood.server.desk import Desk
 from knowngood.server.guard import Guard
 from knowngood.server.heart import Heart, told
@@ -188,6 +198,7 @@ def _application(runtime: Runtime, store: OpenStore, ticking: bool) -> FastAPI:
     app.include_router(keep.router)
     app.include_router(rollouts.router)
     app.include_router(releases.router)
+    app.include_router(approvals.router)
     refusals.install(app)
     settings, clock = runtime.settings, runtime.clock
     app.add_middleware(Guard, hosts=settings.hosts, roster=runtime.desk.roster, now_ms=clock.now_ms)

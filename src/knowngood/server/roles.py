@@ -108,6 +108,7 @@ TABLE: dict[tuple[str, str], Need] = {
     ("POST", "/api/unpin"): _ACT,
     ("POST", "/api/purge"): _RULE,
     ("POST", "/api/promote"): _ACT,
+    ("POST", "/api/approvals"): _APPROVE,
     ("POST", "/api/rollouts/pause"): _NOW,
     ("POST", "/api/rollouts/resume"): _ACT,
     ("POST", "/api/rollouts/skip"): _ACT,

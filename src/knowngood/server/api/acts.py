@@ -192,7 +192,8 @@ def ask_of(
     request: Request, server: Runtime, body: Order, override: tuple[str, ...] = ()
 ) -> act.Ask:
     actor = actor_of(request, server)
-    return act.Ask(actor, body.because, override, body.revision, body.dry_run)
+    caller = caller_of(request)
+    return act.Ask(actor, body.because, override, body.revision, body.dry_run, caller)
 
 
 def named(prompt: str, version: str | None) -> str:
