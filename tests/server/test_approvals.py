@@ -1,12 +1,14 @@
 """Two people for a promotion to production, over the API: with tokens, and in the local mode."""
 
+from typing import Any
+
 import pytest
 
 from knowngood.core.asking import Purpose
 from tests.server.doors import house
 from tests.server.world import PROMPT
 
-ORDER = {"prompt": PROMPT, "version": "v2", "because": "ready"}
+ORDER: dict[str, Any] = {"prompt": PROMPT, "version": "v2", "because": "ready"}
 NOW = {**ORDER, "now": True}
 
 

@@ -27,6 +27,7 @@ from knowngood.conformance.observations import (
     ClientsConformance,
     SeriesConformance,
 )
+from knowngood.conformance.outside import OutsideConformance
 from knowngood.conformance.releases import ReleasesConformance
 from knowngood.conformance.retention import RetentionConformance
 from knowngood.conformance.units import UnitsConformance
@@ -47,5 +48,6 @@ class StoreConformance(
     ReleasesConformance,
     RetentionConformance,
     UnitsConformance,
+    OutsideConformance,
 ):
     """All laws of a store. Subclass it and give it a `store` fixture."""

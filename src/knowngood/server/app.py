@@ -29,9 +29,11 @@ from knowngood.server.api import (
     releases,
     rollouts,
 )
+from knowngood.server.api import hooks as inbound
 from knowngood.server.desk import Desk
 from knowngood.server.guard import Guard
 from knowngood.server.heart import Heart, told
+from knowngood.server.hooks import hooks_of
 from knowngood.server.metrics import Metrics
 from knowngood.server.policy_file import load_policy
 from knowngood.server.runtime import Lanes, Runtime, Snapshots, lineage
@@ -84,6 +86,7 @@ def create_app(settings: Settings, clock: Clock | None = None, *, ticking: bool 
     """
     policy = load_policy(settings.policy)
     senders = notifiers(settings.notify)
+    hooks = hooks_of(policy)
     store = open_store(settings.db)
     try:
         clock = clock if clock is not None else SystemClock(store)
@@ -108,7 +111,9 @@ def create_app(settings: Settings, clock: Clock | None = None, *, ticking: bool 
     except BaseException:
         store.close()
         raise
-    runtime = Runtime(settings, clock, store, desk, ingest, engine, heart, metrics, snapshots)
+    runtime = Runtime(
+        settings, clock, store, desk, ingest, engine, heart, metrics, snapshots, hooks
+    )
     return _application(runtime, store, ticking)
 
 
@@ -199,6 +204,7 @@ def _application(runtime: Runtime, store: OpenStore, ticking: bool) -> FastAPI:
     app.include_router(rollouts.router)
     app.include_router(releases.router)
     app.include_router(approvals.router)
+    app.include_router(inbound.router)
     refusals.install(app)
     settings, clock = runtime.settings, runtime.clock
     app.add_middleware(Guard, hosts=settings.hosts, roster=runtime.desk.roster, now_ms=clock.now_ms)

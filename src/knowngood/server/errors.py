@@ -74,6 +74,7 @@ STATUS = {
     "gate_closed": 409,
     "target_evaluation": 409,
     "no_rollout": 409,
+    "nothing_waits": 409,
     "not_routed": 409,
     "internal": 500,
     "not_ready": 503,

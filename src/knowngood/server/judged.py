@@ -26,6 +26,7 @@ from knowngood.core.window import Window
 from knowngood.engine.observe import LOOKBACK_MS, census
 from knowngood.engine.reconcile import Look
 from knowngood.server.desk import Desk
+from knowngood.server.outside import beside
 from knowngood.server.read import census_words, fleet_hold, stamp
 from knowngood.server.rollouts import explained
 from knowngood.server.words import action_words, hold_data, iso, route_data, wait_data, when
@@ -98,6 +99,7 @@ def explain(desk: Desk, environment: str, prompt: str, now_ms: int) -> dict[str,
         "state": _remembered(desk, seen, now_ms),
         "row": _seen_row(seen, now_ms),
         "related": _related(desk, environment, prompt, now_ms),
+        "outside": beside(desk, environment, prompt, seen.state.incident, now_ms),
     }
 
 

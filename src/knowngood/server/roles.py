@@ -118,6 +118,11 @@ TABLE: dict[tuple[str, str], Need] = {
     ("POST", "/api/releases"): _ACT,
     ("GET", "/api/releases/{name}"): _READ,
     ("POST", "/api/releases/promote"): _ACT,
+    ("POST", "/hooks/pagerduty"): _SIGNED,
+    ("POST", "/hooks/slack"): _SIGNED,
+    ("POST", "/hooks/alertmanager"): _ALERTS,
+    ("POST", "/hooks/grafana"): _ALERTS,
+    ("POST", "/hooks/json/{source}"): _ALERTS,
 }
 # What is not in the table: a look at it finds nothing there, and nothing else is let through.
 _UNKNOWN_READ = Need(Role.VIEWER, programs=True)

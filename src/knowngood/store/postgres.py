@@ -20,6 +20,7 @@ from knowngood.store.evaluations import SqlEvaluations
 from knowngood.store.migrate import ensure
 from knowngood.store.observations import SqlClients, SqlSeries
 from knowngood.store.opened import OpenStore
+from knowngood.store.outside import SqlOutside
 from knowngood.store.releases import SqlReleases
 from knowngood.store.retention import SqlRetention
 from knowngood.store.tables import CONTROL_SCHEMA, OBSERVATIONS_SCHEMA
@@ -31,7 +32,15 @@ CONNECT_TIMEOUT_S = 10
 
 # Advisory locks are numbers. The first keeps ours apart from other programs'.
 LOCK_FAMILY = 0x6B676F64
-LOCKS = {"migration": 1, "log": 2, "compaction": 3, "checkpoints": 4, "retention": 5, "units": 6}
+LOCKS = {
+    "migration": 1,
+    "log": 2,
+    "compaction": 3,
+    "checkpoints": 4,
+    "retention": 5,
+    "units": 6,
+    "outside": 7,
+}
 
 
 def open_postgres(url: str) -> OpenStore:
@@ -67,6 +76,7 @@ def open_postgres(url: str) -> OpenStore:
         releases=SqlReleases(database),
         retention=SqlRetention(database),
         units=SqlUnits(database),
+        outside=SqlOutside(database),
         close=engine.dispose,
     )
 

@@ -30,6 +30,7 @@ from knowngood.store.evaluations import SqlEvaluations
 from knowngood.store.migrate import ensure
 from knowngood.store.observations import SqlClients, SqlSeries
 from knowngood.store.opened import OpenStore
+from knowngood.store.outside import SqlOutside
 from knowngood.store.releases import SqlReleases
 from knowngood.store.retention import SqlRetention
 from knowngood.store.tables import CONTROL_SCHEMA, OBSERVATIONS_SCHEMA, Schema
@@ -86,6 +87,7 @@ def open_sqlite(path: str | Path, *, observations_needed: bool = True) -> OpenSt
         releases=SqlReleases(control),
         retention=SqlRetention(control),
         units=units,
+        outside=SqlOutside(control),
         close=close,
     )
 
