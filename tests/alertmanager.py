@@ -56,13 +56,13 @@ class Alertmanager:
 
 
 @contextlib.contextmanager
-def alertmanager(folder: Path, receiver: str) -> Iterator[Alertmanager]:
-    """An Alertmanager with this receiver, in YAML; it listens on this machine alone."""
+def alertmanager(folder: Path, receivers: str) -> Iterator[Alertmanager]:
+    """An Alertmanager with these receivers, in YAML; it listens on this machine alone."""
     config = folder / "alertmanager.yml"
     config.write_text(
         "route: {receiver: knowngood, group_by: [alertname], group_wait: 10ms,"
         " group_interval: 100ms, repeat_interval: 1h}\n"
-        f"receivers:\n- name: knowngood\n  webhook_configs:\n{receiver}"
+        f"{receivers}"
     )
     config.chmod(0o600)  # it holds the token
     with socket.socket() as free:

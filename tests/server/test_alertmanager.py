@@ -1,23 +1,26 @@
 """A real Alertmanager posts a real alert: it fires, it is shown, and it ends."""
 
 import json
+import re
 import urllib.request
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from tests.alertmanager import alertmanager
+from tests.docs.pages import DOCS
 from tests.server.process import eventually, server
 from tests.server.world import PROMPT
 
 ADMIN, ROBOT = "admin/ada:a-secret-of-adas-own", "sdk/alerts:a-secret-of-alertmanagers"
-POLICY = 'inbound: {alertmanager: {prompt: "label:prompt", environment: "label:env"}}'
+PAGE = (DOCS / "how-to" / "receive-alerts.md").read_text(encoding="utf-8")
+POLICY, PAGE_S_RECEIVERS = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)[:2]
 LABELS = {"alertname": "EmptyAnswers", "prompt": PROMPT, "env": "production", "job": "api"}
 
 
 @pytest.mark.slow
 def test_alertmanager_s_own_message_is_evidence(tmp_path):
-    """As it is sent by the program itself, with a token of the role sdk; nothing is rolled back."""
+    """With the policy and the receiver that the page shows; nothing is rolled back by it."""
     policy = tmp_path / "policy.yaml"
     policy.write_text(POLICY)
     database = str(tmp_path / "knowngood.db")
@@ -36,12 +39,10 @@ def test_alertmanager_s_own_message_is_evidence(tmp_path):
 
         ask(f"/api/prompts/{PROMPT}/versions", {"version": "v1", "text": "One."})
         ask("/api/promote", {"prompt": PROMPT, "version": "v1", "because": "first", "now": True})
-        receiver = (
-            f"  - url: {made.url}/hooks/alertmanager\n"
-            "    send_resolved: true\n"
-            f"    http_config: {{authorization: {{credentials: '{ROBOT}'}}}}\n"
-        )
-        with alertmanager(tmp_path, receiver) as sender:
+        receivers = PAGE_S_RECEIVERS.replace("https://knowngood.example.com", made.url)
+        receivers = receivers.replace("kg_sdk_alerts_...", repr(ROBOT))
+        assert made.url in receivers and ROBOT in receivers
+        with alertmanager(tmp_path, receivers) as sender:
             sender.post(labels=LABELS, annotations={"summary": "The answers are empty"})
             (alert,) = eventually(lambda: shown("firing"))
             assert alert["words"] == "alertmanager: The answers are empty"
