@@ -11,18 +11,30 @@ from urllib.parse import urlencode
 
 import pytest
 
-from knowngood.core.asking import Answer, Purpose
+from knowngood.core.asking import Answer, Purpose, Question, Stage
 from knowngood.core.buttons import Choice
-from knowngood.core.model import Change, Notify, Severity
+from knowngood.core.model import (
+    Change,
+    Incident,
+    Notify,
+    Response,
+    SetIncident,
+    SetQuestion,
+    Severity,
+)
 from knowngood.core.policy import parse
 from knowngood.server.hooks import hooks_of
 from knowngood.server.settings import BadSettings
 from tests.server.doors import House, house
-from tests.server.world import PROMPT, World, error_of
+from tests.server.world import PROMPT, START_MS, World, error_of
 from tests.server.world import world as new_world
 
 PAGER_SECRET, SLACK_SECRET, SOURCE_SECRET = "pager-secret", "slack-secret", "source-secret"
 THREAD = f"production/{PROMPT}/g1.1"
+INCIDENT = Incident(THREAD, "v2", 1, Severity.HIGH, Response.ASK, ("error_high",), START_MS)
+QUESTION = Question(
+    1, Stage.ASKED, "error_high", "v2", "v1", False, "on-call", START_MS, START_MS + 300_000
+)
 POLICY = """
 people:
   Ana: {slack: U1, pagerduty: P1, roles: [on-call]}
@@ -67,12 +79,13 @@ class Street:
         self,
         answer: Answer = Answer.ACK,
         thread: str = THREAD,
+        question: int = 1,
         user: str = "U1",
         secret: str = SLACK_SECRET,
         at_ms: int | None = None,
         trigger: str = "1",
     ) -> Any:
-        choice = Choice(answer, thread, None if answer is Answer.ACK else 1)
+        choice = Choice(answer, thread, None if answer is Answer.ACK else question)
         payload = {
             "type": "block_actions",
             "trigger_id": trigger,
@@ -105,8 +118,9 @@ class Street:
             thread=thread,
         )
         states = self.world.runtime.store.states
-        revision = states.get("production", PROMPT).revision
-        change = Change("production", PROMPT, revision, (told,), "knowngood")
+        state = states.get("production", PROMPT)
+        opened = () if state.incident else (SetIncident(INCIDENT), SetQuestion(QUESTION))
+        change = Change("production", PROMPT, state.revision, (*opened, told), "knowngood")
         states.apply([change], self.world.clock.ms)
 
 
@@ -179,6 +193,7 @@ def test_an_acknowledged_page_does_not_swallow_another(outside):
         {"event_type": "pagey.ping", "data": {"type": "ping"}},
         {"event_type": "service.updated", "agent": None},
         {"thread": "another-tools-key"},
+        {"thread": PROMPT},
         {"thread": "production/nothing/g1.1"},
         {"thread": f"mars/{PROMPT}/g1.1"},
         {"thread": f"production/{PROMPT}/g9.9"},
@@ -227,6 +242,17 @@ def test_a_press_in_slack_is_the_person_s_word(outside):
     assert outside.alarm().acked_by == "Ana via Slack"
 
 
+def test_an_approval_in_slack_rolls_back_what_was_asked(outside):
+    """Bound to the question that the message asked: another one by now refuses it."""
+    for version in ("v2",):
+        outside.house.ana.post(f"/api/prompts/{PROMPT}/versions", 201, version=version, text="2")
+    stale = error_of(outside.press(Answer.APPROVE, question=7), 409)
+    assert stale["code"] == "stale_answer" and "question 1" in stale["message"]
+    done = outside.press(Answer.DECLINE).json()
+    assert (done["outcome"], done["actor"]) == ("changed", "Ana via Slack")
+    assert outside.world.state().question.answered_by == "Ana via Slack"
+
+
 def test_a_press_is_taken_once(outside):
     """The same body again, signed and in time, is somebody's copy."""
     outside.press()
@@ -270,8 +296,8 @@ def test_who_may_not_decide_presses_in_vain(outside, user, words):
 def test_a_press_for_what_is_over_is_refused(outside):
     """Slack shows it beside the button."""
     error = error_of(outside.press(thread=f"production/{PROMPT}/g0.1"), 409)
-    assert error["code"] == "nothing_waits"
-    assert error_of(outside.press(thread="x", trigger="2"), 409)
+    assert error["code"] == "stale_answer" and THREAD in error["known"]
+    assert error_of(outside.press(thread=PROMPT, trigger="2"), 409)["code"] == "nothing_asked"
 
 
 # --- Alerts
@@ -394,12 +420,16 @@ def test_what_cannot_be_read_is_refused(outside, path, body, status, words):
 
 
 def test_ended_alerts_stay_beside_their_incident(outside):
-    """An hour after its end an alert is history; one around an open incident is still shown."""
+    """One around an open incident is still shown; without one it is history after an hour."""
     outside.house.robot.post("/hooks/alertmanager", **message(alert()))
     outside.house.robot.post("/hooks/alertmanager", **message(alert(status="resolved")))
     path = f"/api/prompts/{PROMPT}/explain"
     assert len(outside.house.vera.get(path)["outside"]) == 1
     outside.world.clock.ms += 61 * 60_000
+    assert len(outside.house.vera.get(path)["outside"]) == 1
+    revision = outside.world.state().revision
+    over = Change("production", PROMPT, revision, (SetIncident(None),), "knowngood")
+    outside.world.runtime.store.states.apply([over], outside.world.clock.ms)
     assert outside.house.vera.get(path)["outside"] == []
 
 

@@ -20,6 +20,7 @@ from knowngood.ports import Clock, Store
 from knowngood.server import logs
 from knowngood.server.api import (
     acts,
+    answers,
     approvals,
     evals,
     keep,
@@ -199,6 +200,7 @@ def _application(runtime: Runtime, store: OpenStore, ticking: bool) -> FastAPI:
     app.router.routes[:0] = machines.routes()
     app.include_router(reads.router)
     app.include_router(acts.router)
+    app.include_router(answers.router)
     app.include_router(evals.router)
     app.include_router(keep.router)
     app.include_router(rollouts.router)

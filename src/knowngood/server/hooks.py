@@ -15,11 +15,17 @@ import structlog
 from knowngood.adapters.inbound.pagerduty import RESOLVED, PagerEvent
 from knowngood.adapters.inbound.slack import Press
 from knowngood.core.asking import Answer
-from knowngood.core.errors import Forbidden, KnowngoodError, StaleState, StoreUnavailable
+from knowngood.core.errors import (
+    Forbidden,
+    KnowngoodError,
+    NothingAsked,
+    StaleState,
+    StoreUnavailable,
+)
 from knowngood.core.people import Person
 from knowngood.core.policy import PolicyFile
 from knowngood.server.act import Ask
-from knowngood.server.answers_seam import answer
+from knowngood.server.answers import about, answer
 from knowngood.server.desk import Desk
 from knowngood.server.errors import NotReady
 from knowngood.server.roles import Caller, Need, Role, may
@@ -87,7 +93,9 @@ def from_pager(desk: Desk, event: PagerEvent, now_ms: int) -> dict[str, Any]:
     verb = "resolved" if event.kind == RESOLVED else "acknowledged"
     ask = Ask(actor, f"{verb} in PagerDuty", caller=Caller(person.name if person else ""))
     try:
-        done = answer(desk, event.thread, Answer.ACK, None, ask, now_ms)
+        _check_thread(event.thread)
+        # PagerDuty knows one page from another: an acknowledged one must not swallow the next.
+        done = answer(desk, event.thread, Answer.ACK, None, ask, now_ms, alone=True)
         changed = done["outcome"] == "changed"
         said = {"outcome": "acknowledged" if changed else "unchanged", "because": ask.because}
     except StoreUnavailable:
@@ -113,13 +121,20 @@ def from_slack(desk: Desk, press: Press, nonce: str, now_ms: int) -> dict[str, A
         raise Forbidden("this press of a button was taken already")
     person = _pressed_by(desk, press, now_ms)
     choice = press.choice
+    _check_thread(choice.thread)
     ask = Ask(
         f"{person.name} via Slack",
         f"{choice.answer.value} pressed in Slack",
         caller=Caller(person.name, Role.OPERATOR),
     )
-    done = answer(desk, choice.thread, choice.answer, choice.question, ask, now_ms)
+    done = answer(desk, choice.thread, choice.answer, choice.question, ask, now_ms, alone=True)
     return {"outcome": done["outcome"], "answer": choice.answer.value, "actor": ask.actor}
+
+
+def _check_thread(thread: str) -> None:
+    """From outside, an answer names an incident or one of its pages. Raises NothingAsked."""
+    if not about(thread, "").incident:
+        raise NothingAsked(f"{thread[:100]!r} is no incident of ours")
 
 
 def _pressed_by(desk: Desk, press: Press, now_ms: int) -> Person:

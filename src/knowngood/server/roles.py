@@ -109,6 +109,7 @@ TABLE: dict[tuple[str, str], Need] = {
     ("POST", "/api/purge"): _RULE,
     ("POST", "/api/promote"): _ACT,
     ("POST", "/api/approvals"): _APPROVE,
+    ("POST", "/api/answers"): _NOW,
     ("POST", "/api/rollouts/pause"): _NOW,
     ("POST", "/api/rollouts/resume"): _ACT,
     ("POST", "/api/rollouts/skip"): _ACT,

@@ -64,9 +64,7 @@ async def push(
     done = await server.act(
         act.push, server.desk, name, body.version, body.content(), ask, body.note, now_ms
     )
-    if done["outcome"] != "new" or done["dry_run"]:
-        response.status_code = 200
-    return done
+    return with_status(response, done)
 
 
 @router.post("/route", summary="Split the traffic between two versions", tags=["routes"])
@@ -172,9 +170,7 @@ async def add_environment(
     ask = act.Ask(actor_of(request, server), body.because, dry_run=body.dry_run)
     now_ms = server.clock.now_ms()
     done = await server.act(act.add_environment, server.desk, body.name, ask, now_ms)
-    if done["outcome"] != "new" or done["dry_run"]:
-        response.status_code = 200
-    return done
+    return with_status(response, done)
 
 
 Order = (
@@ -194,6 +190,13 @@ def ask_of(
     actor = actor_of(request, server)
     caller = caller_of(request)
     return act.Ask(actor, body.because, override, body.revision, body.dry_run, caller)
+
+
+def with_status(response: Response, done: Data) -> Data:
+    """The answer; where it tells of nothing that was created, its status is 200 instead of 201."""
+    if done["outcome"] != "new" or done["dry_run"]:
+        response.status_code = 200
+    return done
 
 
 def named(prompt: str, version: str | None) -> str:
