@@ -59,6 +59,7 @@ def decide(state: State, observed: Observed, policy: PromptPolicy, now_ms: int) 
     actions: tuple[Action, ...] = ()
     fleet_actions: tuple[Action, ...] = ()
     companions: tuple[Change, ...] = ()
+    before_ms: int | None = None
     waits = _evidence_waits(case)
     # What is past its threshold and not proven yet is what people look for first.
     waiting = [wait for wait in waits if wait.kind == "evidence"]
@@ -66,7 +67,7 @@ def decide(state: State, observed: Observed, policy: PromptPolicy, now_ms: int) 
         waiting += step.waiting_on
         if step.actions and not actions:
             actions, fleet_actions = step.actions, step.fleet_actions
-            companions = step.companions
+            companions, before_ms = step.companions, step.before_ms
     waiting += waits
     return Decision(
         actions=_with_look(case, actions),
@@ -75,6 +76,7 @@ def decide(state: State, observed: Observed, policy: PromptPolicy, now_ms: int) 
         fleet_actions=fleet_actions,
         companions=companions,
         recheck_after_ms=BUSY_RECHECK_MS if actions else _recheck_ms(case),
+        before_ms=before_ms,
     )
 
 

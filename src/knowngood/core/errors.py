@@ -189,6 +189,12 @@ class InProgress(KnowngoodError):
     code = "in_progress"
 
 
+class AlreadyServed(KnowngoodError):
+    """The version serves everybody already."""
+
+    code = "already_served"
+
+
 class NotRouted(KnowngoodError):
     """The prompt has no route in this environment."""
 

@@ -532,7 +532,10 @@ Action = (
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """Actions on one prompt's state, valid only while its revision is still `revision_seen`."""
+    """Actions on one prompt's state, valid only while its revision is still `revision_seen`.
+
+    And only before `before_ms`, if that is given: a change freeze begins then.
+    """
 
     environment: str
     prompt: str
@@ -540,6 +543,7 @@ class Change:
     actions: tuple[Action, ...]
     actor: str
     policy_revision: str = ""
+    before_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -548,7 +552,7 @@ class Decision:
 
     `fleet_actions` go to the fleet's state in the same transaction, and `companions` to the prompts
     that were released with this one. `recheck_after_ms` is when to look again even if nothing is
-    reported.
+    reported. `before_ms`: all of it holds only before that moment.
     """
 
     actions: tuple[Action, ...] = ()
@@ -557,3 +561,4 @@ class Decision:
     fleet_actions: tuple[Action, ...] = ()
     companions: tuple[Change, ...] = ()
     recheck_after_ms: int = 5_000
+    before_ms: int | None = None

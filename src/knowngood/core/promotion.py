@@ -9,7 +9,7 @@ from knowngood.core.explain import answer_words, duration
 from knowngood.core.gate import Answer, Gate, allow, deny, not_yet
 from knowngood.core.ladder import busy_words
 from knowngood.core.model import Confirming, Standing, State, Verifying, Wait
-from knowngood.core.policy_freeze import freeze_in_force
+from knowngood.core.policy_freeze import freeze_begins_ms, freeze_in_force
 from knowngood.core.rollout import RolloutKind
 from knowngood.core.rules import PromptPolicy, SoakRule
 
@@ -64,6 +64,18 @@ def promotion_gates(
         _evaluated(state, policy, evaluations, now_ms),
         approvals_gate(state, version, policy.approvals, voters, now_ms),
     )
+
+
+def promote_before_ms(
+    policy: PromptPolicy, environment: str, override: Sequence[str], now_ms: int
+) -> int | None:
+    """Until when a promotion that is decided now may be put in force: the next freeze's beginning.
+
+    None where no freeze holds it: on the soak's environment, or by a person's override.
+    """
+    if "freeze" in override or environment == policy.soak.environment:
+        return None
+    return freeze_begins_ms(policy.freezes, now_ms)
 
 
 def fails_as_target(

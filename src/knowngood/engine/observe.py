@@ -3,20 +3,18 @@
 from bisect import bisect_left
 from dataclasses import dataclass
 
+from knowngood.core.look import look_since_ms
 from knowngood.core.model import (
     FLEET,
     Census,
     ClientSeen,
-    Confirming,
     Observed,
     Related,
     Sibling,
-    Standing,
     State,
-    Verifying,
 )
-from knowngood.core.promotion import fails_as_target
 from knowngood.core.rules import PromptPolicy
+from knowngood.core.steps.target import asked_of, is_target_due, unfit_of
 from knowngood.core.steps.together import release_of
 from knowngood.engine.compared import Comparisons
 from knowngood.engine.recent import Recent
@@ -24,10 +22,6 @@ from knowngood.ports import Store
 
 LIVE_MS = 15_000  # a process that was heard of within this is connected (definitions.md)
 SILENT_MS = 3_600_000  # one that was not heard for longer than this is no longer expected
-# Evidence reaches back at least this far, so that "it was reported before" can be seen.
-LOOKBACK_MS = 10 * 60_000
-# A verification may go on for a day; what it looks at is bounded by this.
-MAX_LOOKBACK_MS = 2 * 3_600_000
 MAX_PROVIDERS = 50_000  # remembered answers; more versions than this are not routed at once
 
 
@@ -103,7 +97,7 @@ class Outlook:
         route = state.route
         if route is None:
             return Observed(until_ms)
-        since_ms = _since_ms(state, policy, until_ms)
+        since_ms = look_since_ms(state, policy, until_ms)
         versions = self.recent.evidence(state, policy, since_ms, until_ms)
         return Observed(
             until_ms=until_ms,
@@ -115,15 +109,9 @@ class Outlook:
             related=others.related,
             unrelated_clear=others.unrelated_clear,
             partners=partners(self.store, state),
-            unfit=self._unfit(state, policy, now_ms),
+            unfit=unfit(self.store, state, policy, now_ms) if is_target_due(state) else {},
             arms=self.comparisons.arms(state, until_ms, now_ms),
         )
-
-    def _unfit(self, state: State, policy: PromptPolicy, now_ms: int) -> dict[str, str]:
-        """Only where a target is about to be chosen: nobody else asks."""
-        if not isinstance(state.phase, Confirming | Verifying):
-            return {}
-        return unfit(self.store, state, policy, now_ms)
 
     def _fleet_of(self, environment: str) -> State:
         if environment not in self._fleets:
@@ -167,16 +155,5 @@ def partners(store: Store, state: State) -> tuple[State, ...]:
 
 def unfit(store: Store, state: State, policy: PromptPolicy, now_ms: int) -> dict[str, str]:
     """The known-good versions that a recorded evaluation speaks against as targets, and why."""
-    if not any(rule.of_target for rule in policy.evaluations):
-        return {}
-    good = [e.version for e in state.ledger if e.standing is Standing.GOOD]
-    why = {v: fails_as_target(policy, store.evaluations.of(state.prompt, v), now_ms) for v in good}
-    return {version: words for version, words in why.items() if words}
-
-
-def _since_ms(state: State, policy: PromptPolicy, until_ms: int) -> int:
-    windows_ms = [policy.window_ms, *(t.window_ms for t in policy.triggers)]
-    since_ms = until_ms - max(LOOKBACK_MS, *windows_ms)
-    if isinstance(state.phase, Verifying):
-        since_ms = min(since_ms, max(state.phase.began_ms, until_ms - MAX_LOOKBACK_MS))
-    return since_ms
+    recorded = {v: store.evaluations.of(state.prompt, v) for v in asked_of(state, policy)}
+    return unfit_of(policy, recorded, now_ms)

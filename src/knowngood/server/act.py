@@ -494,18 +494,21 @@ def carry_out(
     decide: Callable[[State], tuple[Action, ...]],
     now_ms: int,
     beside: Callable[[], tuple[Change, ...]] = tuple,
+    before_ms: int | None = None,
 ) -> Done:
     """Decide on the state and apply; a change in between is met by deciding anew.
 
-    `beside` gives what has to happen to other prompts in the same transaction.
+    `beside` gives what has to happen to other prompts in the same transaction. From `before_ms` on
+    it is too late (StaleState).
     """
     for attempt in range(ATTEMPTS):
         state = desk.store.states.get(environment, prompt)
         if ask.revision is not None and state.revision != ask.revision:
             raise _stale(desk, state, ask.revision)
         actions = decide(state)
+        revision = desk.policy.revision
         change = Change(
-            environment, prompt, state.revision, actions, ask.actor, desk.policy.revision
+            environment, prompt, state.revision, actions, ask.actor, revision, before_ms
         )
         if not actions:
             return Done(state, state, (), ask.dry_run)

@@ -91,6 +91,7 @@ def create_app(settings: Settings, clock: Clock | None = None, *, ticking: bool 
     store = open_store(settings.db)
     try:
         clock = clock if clock is not None else SystemClock(store)
+        store.timekeeper.now_ms = clock.now_ms
         now_ms = clock.now_ms()
         store.policies.put(policy.revision, policy.data, now_ms)
         for environment in settings.environments:

@@ -8,10 +8,11 @@ from typing import TypeVar
 
 from knowngood.core.content import NAME_CHARS_MAX
 from knowngood.core.errors import BadRequest, UnknownEnvironment, UnknownPrompt, UnknownVersion
+from knowngood.core.look import LOOKBACK_MS
 from knowngood.core.model import Sibling, State, Version
 from knowngood.core.policy import PolicyFile
 from knowngood.engine.ingest import closed_until_ms
-from knowngood.engine.observe import LOOKBACK_MS, Outlook
+from knowngood.engine.observe import Outlook
 from knowngood.engine.reconcile import Look, Reconciler, look
 from knowngood.ports import Store
 from knowngood.server.tokens import NOBODY, Roster

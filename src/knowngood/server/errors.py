@@ -72,6 +72,7 @@ STATUS = {
     "not_frozen": 409,
     "not_comparable": 409,
     "in_progress": 409,
+    "already_served": 409,
     "in_use": 409,
     "gate_closed": 409,
     "target_evaluation": 409,

@@ -3,7 +3,7 @@
 from typing import Any
 
 from knowngood.core.explain import decision_words, doing_words, duration, finding_words, wait_words
-from knowngood.core.look import age_ms, alert_rules, breaches, overall
+from knowngood.core.look import LOOKBACK_MS, age_ms, alert_rules, breaches, overall
 from knowngood.core.measure import measure
 from knowngood.core.model import (
     Confirming,
@@ -23,7 +23,7 @@ from knowngood.core.steps.brakes import brake
 from knowngood.core.steps.case import USUAL_ENVIRONMENT, Case, finding_data
 from knowngood.core.tree import condition_words
 from knowngood.core.window import Window
-from knowngood.engine.observe import LOOKBACK_MS, census
+from knowngood.engine.observe import census
 from knowngood.engine.reconcile import Look
 from knowngood.server.asked import alarms_data, question_data
 from knowngood.server.desk import Desk

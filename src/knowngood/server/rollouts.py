@@ -12,7 +12,12 @@ from knowngood.core.explain_experiment import experiment_lines
 from knowngood.core.gate import Gate, closed
 from knowngood.core.ladder import share
 from knowngood.core.model import Action, Change, Record, State, Steady
-from knowngood.core.promotion import Soaked, promotion_gates, soaked_since
+from knowngood.core.promotion import (
+    Soaked,
+    promote_before_ms,
+    promotion_gates,
+    soaked_since,
+)
 from knowngood.core.rollout import Ladder, Rollout, RolloutKind
 from knowngood.core.rules import PromptPolicy
 from knowngood.core.steps import operator, rollouts
@@ -67,7 +72,8 @@ def promote(
     """Begin to serve a version: up a ladder, or (`now`) to everybody at once.
 
     Where versions soak there are no ladders. Raises Unknown…, BadRequest without a reason,
-    BadLadder, GateClosed with every gate that is shut, Quarantined, InProgress or StaleState.
+    BadLadder, AlreadyServed, GateClosed with every gate that is shut, Quarantined, InProgress or
+    StaleState.
     """
     desk.check_environment(environment)
     name, wanted = desk.resolve(prompt, version)
@@ -77,9 +83,11 @@ def promote(
         raise BadRequest("`now` leaves no stages to plan", next_step="leave out one of them")
 
     def decide(state: State) -> tuple[Action, ...]:
+        rollouts.refuse_served(state, wanted, now_ms)
         return promotion_actions(desk, state, wanted, ask, steps, now_ms)
 
-    done = carry_out(desk, environment, name, ask, decide, now_ms)
+    before_ms = promote_before_ms(desk.policy.for_prompt(name), environment, ask.override, now_ms)
+    done = carry_out(desk, environment, name, ask, decide, now_ms, before_ms=before_ms)
     return result_of(desk, done, now_ms)
 
 

@@ -28,6 +28,7 @@ from knowngood.core.model import (
 )
 from knowngood.core.purge import named, refuse_purged, refuse_reuse
 from knowngood.store.database import WRITING, Database, to_text
+from knowngood.store.opened import Timekeeper
 from knowngood.store.tables import audit, environments, outbox, policies, purged, states, versions
 
 STATES_DECODED = 500  # kept ready, some 40 KB each: as many prompts as one status looks at
@@ -139,8 +140,8 @@ def _version(row: Row[Any]) -> Version:
 class SqlStates:
     """The control states in SQL."""
 
-    def __init__(self, database: Database) -> None:
-        self._db = database
+    def __init__(self, database: Database, timekeeper: Timekeeper) -> None:
+        self._db, self._timekeeper = database, timekeeper
 
     def get(self, environment: str, prompt: str) -> State:
         """See ports.States."""
@@ -178,6 +179,7 @@ class SqlStates:
                 before,
                 generations,
                 lambda environment, prompt: last_line(connection, environment, prompt),
+                self._timekeeper.at_ms(now_ms),  # under the lock, however long that took
                 now_ms,
             )
             write_states(self._db, connection, done)

@@ -19,7 +19,7 @@ from knowngood.store.database import LOCK_WAIT_MS, Database
 from knowngood.store.evaluations import SqlEvaluations
 from knowngood.store.migrate import ensure
 from knowngood.store.observations import SqlClients, SqlSeries
-from knowngood.store.opened import OpenStore
+from knowngood.store.opened import OpenStore, Timekeeper
 from knowngood.store.outside import SqlOutside
 from knowngood.store.releases import SqlReleases
 from knowngood.store.retention import SqlRetention
@@ -63,9 +63,10 @@ def open_postgres(url: str) -> OpenStore:
     except BaseException:
         engine.dispose()
         raise
+    timekeeper = Timekeeper()
     return OpenStore(
         registry=SqlRegistry(database),
-        states=SqlStates(database),
+        states=SqlStates(database, timekeeper),
         log=SqlLog(database),
         outbox=SqlOutbox(database),
         series=SqlSeries(database),
@@ -78,6 +79,7 @@ def open_postgres(url: str) -> OpenStore:
         units=SqlUnits(database),
         outside=SqlOutside(database),
         close=engine.dispose,
+        timekeeper=timekeeper,
     )
 
 

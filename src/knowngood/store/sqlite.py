@@ -29,7 +29,7 @@ from knowngood.store.database import LOCK_WAIT_MS, WRITING, Database
 from knowngood.store.evaluations import SqlEvaluations
 from knowngood.store.migrate import ensure
 from knowngood.store.observations import SqlClients, SqlSeries
-from knowngood.store.opened import OpenStore
+from knowngood.store.opened import OpenStore, Timekeeper
 from knowngood.store.outside import SqlOutside
 from knowngood.store.releases import SqlReleases
 from knowngood.store.retention import SqlRetention
@@ -74,9 +74,10 @@ def open_sqlite(path: str | Path, *, observations_needed: bool = True) -> OpenSt
         for engine in engines:
             engine.dispose()
 
+    timekeeper = Timekeeper()
     return OpenStore(
         registry=SqlRegistry(control),
-        states=SqlStates(control),
+        states=SqlStates(control, timekeeper),
         log=SqlLog(control),
         outbox=SqlOutbox(control),
         series=series,
@@ -89,6 +90,7 @@ def open_sqlite(path: str | Path, *, observations_needed: bool = True) -> OpenSt
         units=units,
         outside=SqlOutside(control),
         close=close,
+        timekeeper=timekeeper,
     )
 
 

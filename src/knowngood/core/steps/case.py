@@ -60,6 +60,7 @@ class Step:
     waiting_on: tuple[Wait, ...] = ()
     fleet_actions: tuple[Action, ...] = ()
     companions: tuple[Change, ...] = ()
+    before_ms: int | None = None  # what is done holds only before this moment
 
 
 IDLE = Step()

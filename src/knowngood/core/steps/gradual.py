@@ -9,6 +9,7 @@ from knowngood.core.look import breaches, is_blind
 from knowngood.core.model import (
     Action,
     Enter,
+    Finding,
     MoveRoute,
     Record,
     SetRollout,
@@ -20,14 +21,14 @@ from knowngood.core.model import (
 from knowngood.core.rollout import Pause, Rollout, RolloutKind
 from knowngood.core.steps.advance import first_look, stage_actions
 from knowngood.core.steps.case import IDLE, Case, Step, env_option, evidence, page, title
-from knowngood.core.watch import TARGET_ILL
+from knowngood.core.watch import TARGET_ILL, WORSE_THAN_REPLACED
 
 
 def descend(case: Case) -> Step:
     """Take the next units off the bad version, unless its target is ill too.
 
-    It waits for no proof: to go back is protective. What holds it is a target that fails, or that
-    nobody reports on.
+    It waits for no proof: to go back is protective. What holds it is a target that fails, that is
+    proven to do worse than what it replaces, or that nobody reports on.
     """
     rollout = case.state.rollout
     if rollout is None or rollout.kind is not RolloutKind.GRADUAL:
@@ -37,8 +38,9 @@ def descend(case: Case) -> Step:
     if rollout.pause is not None:
         words = f"paused by {rollout.pause.actor}: {rollout.pause.because}"
         return Step(waiting_on=(Wait("gate", detail=words),))
-    if ill := [f for f in breaches(case.findings, rollout.to_version) if f.trigger == TARGET_ILL]:
-        return Step(_pause(case, rollout, finding_words(ill[0])))
+    found = breaches(case.findings, rollout.to_version)
+    if ill := [f for f in found if f.trigger in (TARGET_ILL, WORSE_THAN_REPLACED)]:
+        return Step(_pause(case, rollout, ill[0]))
     left_ms = rollout.ladder.hold_ms - (case.now_ms - rollout.stage_ms)
     if left_ms > 0:
         return Step(waiting_on=(Wait("stage_time", left_ms, eta_ms=left_ms),))
@@ -58,9 +60,10 @@ def descend(case: Case) -> Step:
     return Step(_complete(case, rollout))
 
 
-def _pause(case: Case, rollout: Rollout, words: str) -> tuple[Action, ...]:
+def _pause(case: Case, rollout: Rollout, why: Finding) -> tuple[Action, ...]:
     """The target fails as well: nobody else is moved onto it before a person has looked."""
-    because = f"the target {rollout.to_version} fails: {words}"
+    does = "does worse" if why.trigger == WORSE_THAN_REPLACED else "fails"
+    because = f"the target {rollout.to_version} {does}: {finding_words(why)}"
     prompt, env = case.state.prompt, env_option(case.state)
     key = f"{case.state.environment}/{prompt}/g{case.generation}:gradual-paused:{rollout.began_ms}"
     left = ladder.share(rollout.share_bp)

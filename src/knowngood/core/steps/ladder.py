@@ -10,6 +10,7 @@ from knowngood.core.model import (
     Told,
     Wait,
 )
+from knowngood.core.policy_freeze import freeze_begins_ms
 from knowngood.core.rollout import Rollout, RolloutKind
 from knowngood.core.steps.advance import first_look, stage_actions
 from knowngood.core.steps.case import IDLE, Case, Step, env_option, page, title
@@ -37,7 +38,8 @@ def climb(case: Case) -> Step:
     if not shut:
         onward, why = ladder.onward(rollout, case.now_ms), "every gate is open"
         actions = stage_actions(case.state, onward, why, gates)
-        return Step(actions, companions=onward_together(case, why))
+        begins_ms = freeze_begins_ms(case.policy.freezes, case.now_ms)
+        return Step(actions, companions=onward_together(case, why), before_ms=begins_ms)
     waits = tuple(wait for gate in shut for wait in gate.waiting_on)
     waited_ms = case.now_ms - rollout.stage_ms
     if rollout.pause is not None or waited_ms < rollout.ladder.wait_ms:

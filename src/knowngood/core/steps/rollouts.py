@@ -6,8 +6,15 @@ Every function either returns actions or raises the error that says what to do i
 from dataclasses import dataclass, replace
 
 from knowngood.core import ladder
-from knowngood.core.errors import BadLadder, BadRequest, InProgress, NoRollout
-from knowngood.core.ladder import stages_words
+from knowngood.core.errors import (
+    AlreadyServed,
+    BadLadder,
+    BadRequest,
+    InProgress,
+    NoRollout,
+)
+from knowngood.core.explain import duration, moment
+from knowngood.core.ladder import busy_words, share, stages_words
 from knowngood.core.model import (
     WHOLE_BP,
     Action,
@@ -17,6 +24,7 @@ from knowngood.core.model import (
     Renew,
     SetRollout,
     State,
+    Verifying,
     whole,
 )
 from knowngood.core.rollout import Ladder, Pause, Rollout, RolloutKind
@@ -48,10 +56,35 @@ class Promotion:
     policy: PromptPolicy | None = None
 
 
+def refuse_served(state: State, version: str, now_ms: int) -> None:
+    """Raises AlreadyServed if the version serves everybody: there is nobody left to promote it to.
+
+    Whoever repeats an order whose answer was lost reads here that it was done, and when.
+    """
+    route = state.route
+    if route is None or route.weight_bp(version) < WHOLE_BP:
+        return
+    prompt, env = state.prompt, env_option(state)
+    since = f"since {moment(route.since_ms)} ({duration(now_ms - route.since_ms)})"
+    doing = ""
+    if isinstance(state.phase, Verifying):
+        doing = f"; the rollback to it from {state.phase.from_version} is being verified"
+    elif state.rollout is not None and state.rollout.is_baking:
+        doing = "; it bakes, and is not known good yet"
+    raise AlreadyServed(
+        f"{version} serves everybody in {state.environment} already, {since}{doing}",
+        known=[entry.version for entry in state.ledger if entry.version != version],
+        next_step=f"knowngood status {prompt}{env} says how it does; promote another version, or "
+        f"knowngood rollback {prompt}{env} --because ... takes it off",
+    )
+
+
 def begin(
     state: State, asked: Promotion, outgoing: Window | None, now_ms: int
 ) -> tuple[Action, ...]:
     """The first stage of a promotion; none when the version serves everybody already.
+
+    A part of a release may; who means this version alone asks `refuse_served` first.
 
     The first version ever has nobody beside it and gets everybody at once. Raises BadLadder,
     Quarantined, InProgress (`override` names `quarantined` or `in_progress` to go on all the same),
@@ -70,6 +103,7 @@ def begin(
     if state.rollout is not None and state.rollout.is_baking:
         control = state.rollout.to_version  # what nearly everybody has
     if control == asked.version:
+        _refuse_baking(state, asked.version)
         raise BadRequest(
             f"{asked.version} is what {route.suspect.version} is tried against",
             next_step=f"knowngood abort {state.prompt}{env_option(state)} --because ... "
@@ -103,6 +137,19 @@ def begin(
         "override": list(asked.override),
     }
     return (*moved, SetRollout(rollout), Record("rollout.started", words, detail))
+
+
+def _refuse_baking(state: State, version: str) -> None:
+    """What has come to its last stage has nothing to climb: only its bake is left."""
+    rollout = state.rollout
+    if rollout is None or not rollout.is_baking or rollout.to_version != version:
+        return
+    prompt, env = state.prompt, env_option(state)
+    raise InProgress(
+        f"{busy_words(rollout)}: everybody but {share(rollout.holdback_bp)} has it",
+        next_step=f"knowngood skip {prompt}{env} --because ... ends the bake and gives it to all, "
+        f"knowngood abort {prompt}{env} --because ... takes it off",
+    )
 
 
 def pause(state: State, because: str, actor: str, now_ms: int) -> tuple[Action, ...]:

@@ -42,6 +42,7 @@ async def promote(request: Request, body: bodies.PromoteBody) -> Data:
     """Up the policy's ladder, once every gate of a promotion is open.
 
     The first version ever routed in an environment serves everybody and is known good as declared.
+    What serves everybody already is refused: 409 `already_served`, and nothing is changed.
     """
     server = runtime_of(request)
     return await server.act(
