@@ -19,6 +19,7 @@ from knowngood.core.model import (
     State,
     Version,
 )
+from knowngood.core.outside import OutsideAlert
 from knowngood.core.people import Person
 from knowngood.core.purge import Purge
 from knowngood.core.release import Release
@@ -292,6 +293,33 @@ class Runs(Protocol):
         """The newest `limit` runs of an incident, or of all, newest first."""
 
 
+class OutsideAlerts(Protocol):
+    """What other systems say of our prompts."""
+
+    def record(self, alerts: Sequence[OutsideAlert], policy_revision: str) -> list[OutsideAlert]:
+        """Remember the alerts with their lines of history, in one transaction; those that are news.
+
+        What is news says core.outside.remember, in the order of the alerts.
+        """
+
+    def of(
+        self, environment: str, prompt: str, since_ms: int, limit: int = 100
+    ) -> list[OutsideAlert]:
+        """The prompt's alerts that still fire or ended since (core.outside.is_shown), newest first.
+
+        By when they began.
+        """
+
+    def has_taken(self, source: str, key: str) -> bool:
+        """Whether this was taken."""
+
+    def take_once(self, source: str, key: str, now_ms: int) -> bool:
+        """Take something that must not be taken twice; False if it was taken already."""
+
+    def forget(self, before_ms: int, taken_before_ms: int) -> int:
+        """Drop alerts not heard of since, and what was taken before; how many went away."""
+
+
 class Checkpoints(Protocol):
     """Where the folds over observations stood a moment ago, so that a new engine can go on."""
 
@@ -414,3 +442,4 @@ class Store:
     retention: Retention
     units: Units
     runs: Runs
+    outside: OutsideAlerts

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from knowngood.core.approvals import NO_VOTERS
 from knowngood.core.errors import BadPolicy, TargetUnfit
 from knowngood.core.evaluation import Evaluation, Tally
 from knowngood.core.gate import Answer, closed
@@ -47,7 +48,7 @@ def evaluated(passed: int, failed: int, age_ms: int = HOUR, version: str = "v2")
 
 def answers(where=SERVING, rules=None, soaked=CLEAN, evaluations=()):
     """Each gate's answer, by name."""
-    found = promotion_gates(where, "v2", rules or policy(), soaked, evaluations, NOW)
+    found = promotion_gates(where, "v2", rules or policy(), soaked, evaluations, NO_VOTERS, NOW)
     return {gate.name: gate.answer.value for gate in found}
 
 
@@ -65,7 +66,7 @@ def answers(where=SERVING, rules=None, soaked=CLEAN, evaluations=()):
 )
 def test_the_soak(soaked, answer, words):
     """24 hours without a breach and enough calls, of prompts that are served on staging at all."""
-    gates = promotion_gates(SERVING, "v2", policy(), soaked, (), NOW)
+    gates = promotion_gates(SERVING, "v2", policy(), soaked, (), NO_VOTERS, NOW)
     (gate,) = [gate for gate in gates if gate.name == "soak"]
     assert (gate.answer.value, words in gate.because) == (answer, True)
 
@@ -136,7 +137,7 @@ def test_an_evaluation_gets_old():
 def test_what_denies_comes_first():
     """Of several closed gates the one that only a person opens is named first."""
     rules = policy(evaluations=[{"suite": "accuracy", "at_least": "75%"}])
-    gates = promotion_gates(SERVING, "v2", rules, Soaked(True), (), NOW)
+    gates = promotion_gates(SERVING, "v2", rules, Soaked(True), (), NO_VOTERS, NOW)
     assert [gate.answer for gate in closed(gates)] == [Answer.DENY, Answer.NOT_YET]
 
 

@@ -32,6 +32,7 @@ from knowngood.cli import (
     show,
     standing,
     status,
+    tokens,
 )
 from knowngood.cli.errors import fail
 from knowngood.core.errors import KnowngoodError
@@ -130,6 +131,7 @@ def _register() -> None:
     app.add_typer(policy.app, name="policy")
     app.add_typer(runbook.app, name="runbook")
     app.add_typer(environments.app, name="environments")
+    app.add_typer(tokens.app, name="token")
 
 
 _register()

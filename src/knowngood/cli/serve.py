@@ -30,8 +30,18 @@ def serve(
         typer.Option(
             "--token",
             metavar="TOKEN",
-            help="Ask every client for this token, or `name:secret`; may be repeated. "
-            "Default: KNOWNGOOD_TOKEN, comma-separated.",
+            help="Ask every client for a token, and take this one: `role/name:secret`, of which "
+            "role and name may be left out; may be repeated. Default: KNOWNGOOD_TOKEN, "
+            "comma-separated.",
+            show_default=False,
+        ),
+    ] = None,
+    token_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--token-file",
+            metavar="FILE",
+            help="The same from a file that only you may read, one a line; see `knowngood token`.",
             show_default=False,
         ),
     ] = None,
@@ -65,6 +75,7 @@ def serve(
                 "policy": str(policy) if policy else None,
                 "runbooks": str(runbooks) if runbooks else None,
                 "tokens": token or [],
+                "token_file": str(token_file) if token_file else None,
                 "allow_hosts": allow_host or [],
                 "insecure_behind_proxy": insecure_behind_proxy,
             }

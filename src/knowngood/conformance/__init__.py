@@ -27,6 +27,7 @@ from knowngood.conformance.observations import (
     ClientsConformance,
     SeriesConformance,
 )
+from knowngood.conformance.outside import OutsideConformance
 from knowngood.conformance.releases import ReleasesConformance
 from knowngood.conformance.retention import RetentionConformance
 from knowngood.conformance.runs import RunsConformance
@@ -49,5 +50,6 @@ class StoreConformance(
     RetentionConformance,
     UnitsConformance,
     RunsConformance,
+    OutsideConformance,
 ):
     """All laws of a store. Subclass it and give it a `store` fixture."""

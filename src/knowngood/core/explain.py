@@ -285,6 +285,10 @@ def _other_wait_words(wait: Wait, have: int, need: int) -> str:
             return f"the end of a change freeze ({detail}): {duration(wait.need or 0)} left"
         case "gate":
             return f"a person: {detail}"
+        case "approvals":
+            more = (wait.need or 0) - have
+            whose = f" ({detail} can)" if detail else ""
+            return f"the word of {more} more {'person' if more == 1 else 'people'}{whose}"
         case "ab":
             return f"the A/B gate: {detail}"
         case "bake_time":

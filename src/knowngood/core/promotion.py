@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from knowngood.core.approvals import Voters, approvals_gate
 from knowngood.core.evaluation import Evaluation, meets
 from knowngood.core.explain import answer_words, duration
 from knowngood.core.gate import Answer, Gate, allow, deny, not_yet
@@ -48,11 +49,12 @@ def promotion_gates(
     policy: PromptPolicy,
     soaked: Soaked,
     evaluations: Sequence[Evaluation],
+    voters: Voters,
     now_ms: int,
 ) -> tuple[Gate, ...]:
     """Every gate of a promotion, open or not; a person may override each by its name.
 
-    `evaluations` are those of the version.
+    `evaluations` are those of the version, `voters` who asks and who may agree.
     """
     return (
         _quarantined(state, version),
@@ -60,6 +62,7 @@ def promotion_gates(
         _freeze(policy, now_ms),
         _soak(state, policy.soak, soaked),
         _evaluated(state, policy, evaluations, now_ms),
+        approvals_gate(state, version, policy.approvals, voters, now_ms),
     )
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from knowngood.core.fleet import trouble
 from knowngood.core.look import LOOKBACK_MS
 from knowngood.core.model import FLEET, Change
+from knowngood.core.outside import KEPT_MS, TAKEN_KEPT_MS
 from knowngood.core.steps.comparison import compares_units
 from knowngood.core.window import BUCKET_MS
 from knowngood.engine.deliver import Receipts, tick_deliver
@@ -90,6 +91,7 @@ class Engine:
         recent.save(idle_before_ms=now_ms - LOOKBACK_MS)
         recent.drop_idle(now_ms - LOOKBACK_MS)
         self.store.checkpoints.forget(now_ms - FORGET_MS)
+        self.store.outside.forget(now_ms - KEPT_MS, now_ms - TAKEN_KEPT_MS)
 
     def _purge(self, now_ms: int) -> None:
         self.sweep.step(self.store, self.reconciler.policy, ACTOR, now_ms)

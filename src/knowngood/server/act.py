@@ -40,6 +40,7 @@ from knowngood.engine.ingest import closed_until_ms
 from knowngood.engine.observe import partners, unfit
 from knowngood.server.desk import Desk, within
 from knowngood.server.kept import note_of
+from knowngood.server.roles import ANYBODY, Caller
 from knowngood.server.words import action_words, arms_data, hold_data, iso, when
 
 ATTEMPTS = 3  # an order loses a race against the engine once, hardly twice; then say so
@@ -55,6 +56,7 @@ OVERRIDES = (
     "freeze",
     "soak",
     "evaluation",
+    "approvals",
     "target_evaluation",
 )
 
@@ -63,7 +65,8 @@ OVERRIDES = (
 class Ask:
     """Who asks, why, and how carefully. `revision`, if given, is the one that must still hold.
 
-    `also` are lines of history that belong to the order: written with it, or not at all.
+    `actor` is whom the history names, `caller` what a token proves of them. `also` are lines of
+    history that belong to the order: written with it, or not at all.
     """
 
     actor: str
@@ -72,6 +75,7 @@ class Ask:
     revision: int | None = None
     dry_run: bool = False
     also: tuple[Record, ...] = ()
+    caller: Caller = ANYBODY
 
 
 @dataclass(frozen=True, slots=True)

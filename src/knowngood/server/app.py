@@ -21,6 +21,7 @@ from knowngood.server import logs
 from knowngood.server.api import (
     acts,
     answers,
+    approvals,
     evals,
     keep,
     machines,
@@ -30,9 +31,11 @@ from knowngood.server.api import (
     rollouts,
     runbooks,
 )
+from knowngood.server.api import hooks as inbound
 from knowngood.server.desk import Desk
 from knowngood.server.guard import Guard
 from knowngood.server.heart import Heart, told
+from knowngood.server.hooks import hooks_of
 from knowngood.server.metrics import Metrics
 from knowngood.server.policy_file import load_policy
 from knowngood.server.runbooks import load_library
@@ -87,6 +90,7 @@ def create_app(settings: Settings, clock: Clock | None = None, *, ticking: bool 
     policy = load_policy(settings.policy)
     senders = notifiers(settings.notify)
     library = load_library(settings.runbooks, policy)
+    hooks = hooks_of(policy)
     store = open_store(settings.db)
     try:
         clock = clock if clock is not None else SystemClock(store)
@@ -107,12 +111,14 @@ def create_app(settings: Settings, clock: Clock | None = None, *, ticking: bool 
         )
         metrics = Metrics(store, ingest, clock)
         heart = Heart(engine, clock, metrics)
-        desk = Desk(store, policy, reconciler)
+        desk = Desk(store, policy, reconciler, settings.roster)
         snapshots = Snapshots(desk, lineage(store.policies, now_ms))
     except BaseException:
         store.close()
         raise
-    runtime = Runtime(settings, clock, store, desk, ingest, engine, heart, metrics, snapshots)
+    runtime = Runtime(
+        settings, clock, store, desk, ingest, engine, heart, metrics, snapshots, hooks
+    )
     runtime.library = library
     return _application(runtime, store, ticking)
 
@@ -205,8 +211,11 @@ def _application(runtime: Runtime, store: OpenStore, ticking: bool) -> FastAPI:
     app.include_router(rollouts.router)
     app.include_router(releases.router)
     app.include_router(runbooks.router)
+    app.include_router(approvals.router)
+    app.include_router(inbound.router)
     refusals.install(app)
-    app.add_middleware(Guard, hosts=runtime.settings.hosts, tokens=runtime.settings.tokens)
+    settings, clock = runtime.settings, runtime.clock
+    app.add_middleware(Guard, hosts=settings.hosts, roster=runtime.desk.roster, now_ms=clock.now_ms)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
     return app
 
@@ -217,7 +226,7 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
             title=app.title, version=app.version, description=app.description, routes=app.routes
         )
         schema["paths"] = {**machines.PATHS, **schema["paths"]}
-        if app.state.runtime.settings.tokens:
+        if not app.state.runtime.settings.is_local:
             schemes = schema.setdefault("components", {}).setdefault("securitySchemes", {})
             schemes["token"] = {"type": "http", "scheme": "bearer"}
             schema["security"] = [{"token": []}]

@@ -29,6 +29,17 @@ class NotJson(KnowngoodError):
     code = "unsupported_media_type"
 
 
+class TooMany(KnowngoodError):
+    """Too many requests with this token."""
+
+    code = "too_many"
+
+    def __init__(self, message: str = "", *, after_s: int = 1, next_step: str = "") -> None:
+        """`after_s`: when the next one will be taken."""
+        super().__init__(message, next_step=next_step)
+        self.after_s = after_s
+
+
 class NotReady(KnowngoodError):
     """The server is not ready."""
 
@@ -48,6 +59,7 @@ STATUS = {
     "method_not_allowed": 405,
     "too_large": 413,
     "unsupported_media_type": 415,
+    "too_many": 429,
     "content_conflict": 409,
     "release_conflict": 409,
     "stale_state": 409,

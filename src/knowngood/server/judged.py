@@ -27,6 +27,7 @@ from knowngood.engine.observe import census
 from knowngood.engine.reconcile import Look
 from knowngood.server.asked import alarms_data, question_data
 from knowngood.server.desk import Desk
+from knowngood.server.outside import beside
 from knowngood.server.read import census_words, fleet_hold, stamp
 from knowngood.server.rollouts import explained
 from knowngood.server.words import action_words, hold_data, iso, route_data, wait_data, when
@@ -99,6 +100,7 @@ def explain(desk: Desk, environment: str, prompt: str, now_ms: int) -> dict[str,
         "state": _remembered(desk, seen, now_ms),
         "row": _seen_row(seen, now_ms),
         "related": _related(desk, environment, prompt, now_ms),
+        "outside": beside(desk, environment, prompt, seen.state.incident, now_ms),
     }
 
 

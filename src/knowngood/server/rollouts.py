@@ -4,7 +4,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from knowngood.core.errors import BadRequest, GateClosed
+from knowngood.core.approvals import GATE as APPROVALS
+from knowngood.core.approvals import approvals_gate, overridden
+from knowngood.core.errors import BadRequest, Forbidden, GateClosed
 from knowngood.core.evaluation import Evaluation
 from knowngood.core.explain_experiment import experiment_lines
 from knowngood.core.gate import Gate, closed
@@ -33,7 +35,9 @@ from knowngood.server.act import (
     partners_of,
     result_of,
 )
+from knowngood.server.approvals import approvals_data, voters_of
 from knowngood.server.desk import Desk, within
+from knowngood.server.roles import ANYBODY, Caller, Role
 from knowngood.server.words import wait_data, when
 
 
@@ -94,14 +98,21 @@ def promotion_actions(
     policy = desk.policy.for_prompt(state.prompt)
     outgoing = outgoing_day(desk, state, now_ms)
     if state.environment == policy.soak.environment:
-        return operator.promote(state, version, ask.because, ask.override, outgoing)
-    gates = _promotion_gates(desk, state, version, policy, now_ms)
+        voters = voters_of(desk, ask.caller, now_ms)
+        second = (approvals_gate(state, version, policy.approvals, voters, now_ms),)
+        _refuse(second, ask.override, state.prompt, version)
+        loud = _broken_glass(state, version, second, ask)
+        begun = operator.promote(state, version, ask.because, ask.override, outgoing)
+        return (*begun, *loud) if begun else ()
+    gates = _promotion_gates(desk, state, version, policy, ask.caller, now_ms)
     _refuse(gates, ask.override, state.prompt, version)
+    loud = _broken_glass(state, version, gates, ask)
     ladder = rollouts.AT_ONCE if steps.now else planned(policy.canary, steps)
     asked = rollouts.Promotion(
         version, ladder, policy.bake.holdback_bp, ask.because, ask.actor, ask.override, policy
     )
-    return _with_gates(rollouts.begin(state, asked, outgoing, now_ms), gates)
+    begun = rollouts.begin(state, asked, outgoing, now_ms)
+    return (*_with_gates(begun, gates), *loud) if begun else ()
 
 
 def planned(ladder: Ladder, steps: Steps) -> Ladder:
@@ -119,13 +130,31 @@ def _refuse(gates: tuple[Gate, ...], override: tuple[str, ...], name: str, versi
     if not shut:
         return
     options = " ".join(f"--override {gate.name}" for gate in shut)
+    agree = f"to agree: knowngood approve {name} {version} --because ...; "
+    waits = any(gate.name == APPROVALS for gate in shut)
     raise GateClosed(
         f"{name}:{version} may not be promoted: "
         + "; ".join(f"{gate.name}: {gate.because}" for gate in shut),
         known=[gate.name for gate in shut],
-        next_step=f"knowngood gates {name} {version} shows them all; to go on all the same: "
-        f"{options} --because ...",
+        next_step=f"knowngood gates {name} {version} shows them all; "
+        f"{agree if waits else ''}to go on all the same: {options} --because ...",
     )
+
+
+def _broken_glass(
+    state: State, version: str, gates: tuple[Gate, ...], ask: Ask
+) -> tuple[Action, ...]:
+    """What follows from stepping over the second person. Raises Forbidden for who is no admin."""
+    shut = next((gate for gate in gates if gate.name == APPROVALS and not gate.is_open), None)
+    if shut is None or APPROVALS not in ask.override:
+        return ()
+    if ask.caller.role is not Role.ADMIN:
+        raise Forbidden(
+            f"only an admin may promote without a second person: {shut.because}",
+            known=[Role.ADMIN.value],
+            next_step=f"ask for it: knowngood approve {state.prompt} {version} --because ...",
+        )
+    return overridden(state, version, shut, ask.because, ask.actor)
 
 
 def _with_gates(actions: tuple[Action, ...], gates: tuple[Gate, ...]) -> tuple[Action, ...]:
@@ -240,14 +269,24 @@ def change_of(desk: Desk, state: State, actions: tuple[Action, ...], ask: Ask) -
 # --- What may go on
 
 
-def gates(desk: Desk, environment: str, prompt: str, version: str, now_ms: int) -> dict[str, Any]:
-    """Every gate of a promotion of this version; and of its stage, while it is on its way up."""
+def gates(
+    desk: Desk,
+    environment: str,
+    prompt: str,
+    version: str,
+    now_ms: int,
+    caller: Caller = ANYBODY,
+) -> dict[str, Any]:
+    """Every gate of a promotion of this version; and of its stage, while it is on its way up.
+
+    Those of a promotion are as `caller` would find them, if they may promote.
+    """
     desk.check_environment(environment)
     name, wanted = desk.resolve(prompt, version)
     assert wanted is not None
     policy = desk.policy.for_prompt(name)
     state = desk.store.states.get(environment, name)
-    before = _promotion_gates(desk, state, wanted, policy, now_ms)
+    before = _promotion_gates(desk, state, wanted, policy, caller, now_ms)
     rollout = state.rollout
     stage: tuple[Gate, ...] = ()
     compared = None
@@ -260,6 +299,7 @@ def gates(desk: Desk, environment: str, prompt: str, version: str, now_ms: int) 
         "version": wanted,
         "promotion": [gate_data(gate) for gate in before],
         "stage": [gate_data(gate) for gate in stage],
+        "approvals": approvals_data(desk, state, wanted, caller, now_ms),
         "rollout": rollout_data(rollout) if rollout else None,
         "comparison": compared,
         "is_open": all(gate.is_open for gate in (stage or before)),
@@ -267,11 +307,12 @@ def gates(desk: Desk, environment: str, prompt: str, version: str, now_ms: int) 
 
 
 def _promotion_gates(
-    desk: Desk, state: State, version: str, policy: PromptPolicy, now_ms: int
+    desk: Desk, state: State, version: str, policy: PromptPolicy, caller: Caller, now_ms: int
 ) -> tuple[Gate, ...]:
     soaked = _soaked(desk, state, version, policy, now_ms)
     evaluations = evaluations_of(desk, policy, state.prompt, version)
-    return promotion_gates(state, version, policy, soaked, evaluations, now_ms)
+    voters = voters_of(desk, caller, now_ms)
+    return promotion_gates(state, version, policy, soaked, evaluations, voters, now_ms)
 
 
 def evaluations_of(

@@ -18,6 +18,7 @@ from knowngood.ports import Clock, Policies, Store
 from knowngood.server import read
 from knowngood.server.desk import Desk
 from knowngood.server.heart import Heart
+from knowngood.server.hooks import Hooks
 from knowngood.server.metrics import Metrics
 from knowngood.server.runbooks import Library, shipped
 from knowngood.server.settings import Settings
@@ -62,6 +63,7 @@ class Runtime:
     heart: Heart
     metrics: Metrics
     snapshots: "Snapshots"
+    hooks: Hooks = field(default_factory=Hooks)
     lanes: Lanes = field(default_factory=Lanes)
     library: Library = field(default_factory=shipped)
 

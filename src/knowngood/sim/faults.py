@@ -211,6 +211,7 @@ def sim_store(store: Store, gate: Gate) -> Store:
         retention=GatedRetention(store.retention, gate),
         units=store.units,
         runs=store.runs,
+        outside=store.outside,
     )
 
 

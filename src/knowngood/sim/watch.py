@@ -102,6 +102,7 @@ def watched(store: Store, witness: Witness) -> Store:
         retention=WatchedRetention(store, witness),
         units=store.units,
         runs=store.runs,
+        outside=store.outside,
     )
 
 

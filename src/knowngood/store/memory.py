@@ -37,6 +37,7 @@ from knowngood.core.unit_sums import Tally
 from knowngood.core.window import Bucket
 from knowngood.ports import NO_UNITS, UnitArm, UnitKey, VersionKey
 from knowngood.store.memory_data import Data, Timeline
+from knowngood.store.memory_outside import MemoryOutside
 from knowngood.store.memory_runs import MemoryRuns
 from knowngood.store.memory_versions import MemoryEvaluations, MemoryReleases
 from knowngood.store.opened import OpenStore, Timekeeper
@@ -59,6 +60,7 @@ def open_memory() -> OpenStore:
         retention=MemoryRetention(data),
         units=MemoryUnits(data),
         runs=MemoryRuns(data),
+        outside=MemoryOutside(data),
         close=lambda: None,
         timekeeper=timekeeper,
     )

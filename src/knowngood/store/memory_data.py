@@ -17,6 +17,7 @@ from knowngood.core.model import (
     State,
     Version,
 )
+from knowngood.core.outside import OutsideAlert
 from knowngood.core.release import Release
 from knowngood.core.retention import Pin
 from knowngood.core.rollup import HOURS_KEPT_MS, coarser, steps
@@ -83,6 +84,8 @@ class Data:
     runs: dict[str, Run] = field(default_factory=dict)
     pins: dict[tuple[str, str], Pin] = field(default_factory=dict)
     purged: dict[tuple[str, str], str] = field(default_factory=dict)  # digests
+    outside: dict[tuple[str, str], OutsideAlert] = field(default_factory=dict)
+    taken: dict[tuple[str, str], int] = field(default_factory=dict)  # when, in ms
     units: dict[UnitArm, dict[tuple[int, str], tuple[int, int]]] = field(default_factory=dict)
 
     def generation(self, environment: str) -> int:

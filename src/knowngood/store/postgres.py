@@ -20,6 +20,7 @@ from knowngood.store.evaluations import SqlEvaluations
 from knowngood.store.migrate import ensure
 from knowngood.store.observations import SqlClients, SqlSeries
 from knowngood.store.opened import OpenStore, Timekeeper
+from knowngood.store.outside import SqlOutside
 from knowngood.store.releases import SqlReleases
 from knowngood.store.retention import SqlRetention
 from knowngood.store.runs import SqlRuns
@@ -40,6 +41,7 @@ LOCKS = {
     "retention": 5,
     "units": 6,
     "runs": 7,
+    "outside": 8,
 }
 
 
@@ -78,6 +80,7 @@ def open_postgres(url: str) -> OpenStore:
         retention=SqlRetention(database),
         runs=SqlRuns(database),
         units=SqlUnits(database),
+        outside=SqlOutside(database),
         close=engine.dispose,
         timekeeper=timekeeper,
     )

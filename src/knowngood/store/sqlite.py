@@ -30,6 +30,7 @@ from knowngood.store.evaluations import SqlEvaluations
 from knowngood.store.migrate import ensure
 from knowngood.store.observations import SqlClients, SqlSeries
 from knowngood.store.opened import OpenStore, Timekeeper
+from knowngood.store.outside import SqlOutside
 from knowngood.store.releases import SqlReleases
 from knowngood.store.retention import SqlRetention
 from knowngood.store.runs import SqlRuns
@@ -89,6 +90,7 @@ def open_sqlite(path: str | Path, *, observations_needed: bool = True) -> OpenSt
         retention=SqlRetention(control),
         runs=SqlRuns(control),
         units=units,
+        outside=SqlOutside(control),
         close=close,
         timekeeper=timekeeper,
     )

@@ -10,6 +10,7 @@ from knowngood.core.units import duration_ms
 from knowngood.server import act, add
 from knowngood.server.api import bodies
 from knowngood.server.api.refusals import REFUSALS
+from knowngood.server.roles import Caller
 from knowngood.server.runtime import Runtime, runtime_of
 
 Data = dict[str, Any]
@@ -30,10 +31,17 @@ def actor_of(request: Request, server: Runtime) -> str:
         raise BadRequest(f"{ACTOR_HEADER} must be printable, {ACTOR_CHARS_MAX} characters at most")
     if server.settings.is_local:
         return f"{claimed or 'api'} (unverified)"
-    token = getattr(request.state, "token_name", "")
+    token = caller_of(request).name
     if claimed and token and claimed != token:
         return f"{claimed} via {token}"
     return claimed or token or "api"
+
+
+def caller_of(request: Request) -> Caller:
+    """Who gives the order, as far as it is proven."""
+    found: Caller | None = request.state.caller
+    assert found is not None, "of a route that asks for a token"
+    return found
 
 
 @router.post(
@@ -180,7 +188,8 @@ def ask_of(
     request: Request, server: Runtime, body: Order, override: tuple[str, ...] = ()
 ) -> act.Ask:
     actor = actor_of(request, server)
-    return act.Ask(actor, body.because, override, body.revision, body.dry_run)
+    caller = caller_of(request)
+    return act.Ask(actor, body.because, override, body.revision, body.dry_run, caller=caller)
 
 
 def with_status(response: Response, done: Data) -> Data:

@@ -125,6 +125,21 @@ class PromoteBody(LadderBody):
     dry_run: DryRun = False
 
 
+class ApprovalBody(Body):
+    """Agree, as a second person, to a promotion of a version, or of all of a release."""
+
+    prompt: Annotated[str | None, PROMPT] = None
+    version: Annotated[str | None, VERSION] = None
+    release: Annotated[
+        str | None,
+        Field(description="Instead of a prompt: a release, all of it.", max_length=300),
+    ] = None
+    environment: Environment = "production"
+    because: Annotated[str, BECAUSE]
+    revision: Revision = None
+    dry_run: DryRun = False
+
+
 class RolloutBody(Body):
     """An order about the rollout under way: pause, resume, skip, or abort."""
 

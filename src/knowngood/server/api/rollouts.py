@@ -8,7 +8,7 @@ from fastapi import APIRouter, Path, Query, Request
 from knowngood.server import plans, rollouts
 from knowngood.server.act import Ask
 from knowngood.server.api import bodies
-from knowngood.server.api.acts import ask_of, named
+from knowngood.server.api.acts import ask_of, caller_of, named
 from knowngood.server.api.refusals import REFUSALS
 from knowngood.server.desk import Desk
 from knowngood.server.runtime import runtime_of
@@ -107,7 +107,13 @@ async def gates(
     """Every gate with its answer, `allow`, `deny` or `not_yet`, and its reason."""
     server = runtime_of(request)
     return await server.read(
-        rollouts.gates, server.desk, environment, name, version, server.clock.now_ms()
+        rollouts.gates,
+        server.desk,
+        environment,
+        name,
+        version,
+        server.clock.now_ms(),
+        caller_of(request),
     )
 
 
