@@ -114,7 +114,7 @@ TABLE: dict[tuple[str, str], Need] = {
     ("POST", "/api/runbooks/check"): _READ,
     ("GET", "/api/runbooks/{name}"): _READ,
     ("GET", "/api/runbook-runs"): _READ,
-    ("GET", "/api/runbook-runs/{run}"): _READ,
+    ("GET", "/api/runbook-runs/{run:path}"): _READ,
     ("POST", "/api/runbook-runs"): _NOW,
     ("POST", "/api/runbook-runs/answer"): _NOW,
     ("POST", "/api/drills"): _ACT,
