@@ -21,6 +21,7 @@ from knowngood.conformance.control import (
     RegistryConformance,
     StatesConformance,
 )
+from knowngood.conformance.deliveries import DeliveriesConformance
 from knowngood.conformance.evaluations import EvaluationsConformance
 from knowngood.conformance.observations import (
     CheckpointsConformance,
@@ -47,5 +48,6 @@ class StoreConformance(
     ReleasesConformance,
     RetentionConformance,
     UnitsConformance,
+    DeliveriesConformance,
 ):
     """All laws of a store. Subclass it and give it a `store` fixture."""

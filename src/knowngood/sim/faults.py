@@ -5,12 +5,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from knowngood.core.history import Delivery
 from knowngood.core.model import Change, ClientSeen, State
 from knowngood.core.window import Bucket
 from knowngood.ports import (
     NO_UNITS,
     Checkpoints,
     Delivered,
+    Deliveries,
     Notifier,
     Outbox,
     Page,
@@ -24,6 +26,7 @@ from knowngood.ports import (
 )
 from knowngood.sim.passing import (
     PassingCheckpoints,
+    PassingDeliveries,
     PassingOutbox,
     PassingSeries,
     PassingStates,
@@ -76,6 +79,7 @@ POINTS = (
     "notify.before",
     "notify.after",
     "sent.after",
+    "noted.after",
 )
 
 
@@ -205,6 +209,7 @@ def sim_store(store: Store, gate: Gate) -> Store:
         releases=store.releases,
         retention=store.retention,
         units=store.units,
+        deliveries=GatedDeliveries(store.deliveries, gate),
     )
 
 
@@ -283,6 +288,20 @@ class GatedOutbox(PassingOutbox):
         """See ports.Outbox; may die after the write."""
         self.inner.sent(message_id, receipt, now_ms)
         self.gate.passes("sent.after")
+
+
+class GatedDeliveries(PassingDeliveries):
+    """The delivery log as one engine reaches it."""
+
+    def __init__(self, inner: Deliveries, gate: Gate) -> None:
+        """Behind `gate`."""
+        super().__init__(inner)
+        self.gate = gate
+
+    def add(self, delivery: Delivery) -> None:
+        """See ports.Deliveries; may die after the write."""
+        self.inner.add(delivery)
+        self.gate.passes("noted.after")
 
 
 @dataclass(slots=True)

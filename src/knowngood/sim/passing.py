@@ -3,14 +3,23 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from knowngood.core.history import Outgoing
+from knowngood.core.history import Delivery, Outgoing
 from knowngood.core.model import (
     Change,
     ClientSeen,
     State,
 )
 from knowngood.core.window import Bucket
-from knowngood.ports import NO_UNITS, Checkpoints, Outbox, Series, States, UnitKey, VersionKey
+from knowngood.ports import (
+    NO_UNITS,
+    Checkpoints,
+    Deliveries,
+    Outbox,
+    Series,
+    States,
+    UnitKey,
+    VersionKey,
+)
 
 
 class PassingStates:
@@ -121,3 +130,27 @@ class PassingOutbox:
     def waiting_count(self) -> int:
         """Pass on."""
         return self.inner.waiting_count()
+
+
+class PassingDeliveries:
+    """The delivery log of another store. See ports.Deliveries."""
+
+    def __init__(self, inner: Deliveries) -> None:
+        """Pass on to `inner`."""
+        self.inner = inner
+
+    def add(self, delivery: Delivery) -> None:
+        """Pass on."""
+        self.inner.add(delivery)
+
+    def of(self, message_ids: Iterable[int]) -> dict[int, list[Delivery]]:
+        """Pass on."""
+        return self.inner.of(message_ids)
+
+    def receipts(self, thread: str) -> dict[str, str]:
+        """Pass on."""
+        return self.inner.receipts(thread)
+
+    def recent(self, limit: int, thread: str | None = None) -> list[Delivery]:
+        """Pass on."""
+        return self.inner.recent(limit, thread)

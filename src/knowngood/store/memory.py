@@ -37,6 +37,7 @@ from knowngood.core.unit_sums import Tally
 from knowngood.core.window import Bucket
 from knowngood.ports import NO_UNITS, UnitArm, UnitKey, VersionKey
 from knowngood.store.memory_data import Data, Timeline
+from knowngood.store.memory_deliveries import MemoryDeliveries
 from knowngood.store.memory_versions import MemoryEvaluations, MemoryReleases
 from knowngood.store.opened import OpenStore
 
@@ -57,6 +58,7 @@ def open_memory() -> OpenStore:
         releases=MemoryReleases(data),
         retention=MemoryRetention(data),
         units=MemoryUnits(data),
+        deliveries=MemoryDeliveries(data),
         close=lambda: None,
     )
 

@@ -16,6 +16,7 @@ from knowngood.core.errors import StoreUnavailable
 from knowngood.store.checkpoints import SqlCheckpoints
 from knowngood.store.control import SqlLog, SqlOutbox, SqlPolicies, SqlRegistry, SqlStates
 from knowngood.store.database import LOCK_WAIT_MS, Database
+from knowngood.store.deliveries import SqlDeliveries
 from knowngood.store.evaluations import SqlEvaluations
 from knowngood.store.migrate import ensure
 from knowngood.store.observations import SqlClients, SqlSeries
@@ -31,7 +32,15 @@ CONNECT_TIMEOUT_S = 10
 
 # Advisory locks are numbers. The first keeps ours apart from other programs'.
 LOCK_FAMILY = 0x6B676F64
-LOCKS = {"migration": 1, "log": 2, "compaction": 3, "checkpoints": 4, "retention": 5, "units": 6}
+LOCKS = {
+    "migration": 1,
+    "log": 2,
+    "compaction": 3,
+    "checkpoints": 4,
+    "retention": 5,
+    "units": 6,
+    "deliveries": 7,
+}
 
 
 def open_postgres(url: str) -> OpenStore:
@@ -67,6 +76,7 @@ def open_postgres(url: str) -> OpenStore:
         releases=SqlReleases(database),
         retention=SqlRetention(database),
         units=SqlUnits(database),
+        deliveries=SqlDeliveries(database),
         close=engine.dispose,
     )
 
