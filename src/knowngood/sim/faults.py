@@ -173,7 +173,7 @@ class Gate:
         if self._scripted(point, "lost_ack", changes):
             raise Injected(f"the answer was lost at {point}")
         # A crash is drawn where something is changed: most of an engine's ticks only append.
-        rare = point.startswith("append") and self.nemesis.rng.random() >= RARELY
+        rare = point.startswith(("append", "noted")) and self.nemesis.rng.random() >= RARELY
         if not rare and self.nemesis.strikes("crash"):
             raise Crash(point)
 
