@@ -232,7 +232,7 @@ def test_a_webhook_answers_by_links():
         notifier.notify(page(buttons=()), "", NOW_MS)
     first, second = (call.json for call in made.calls)
     assert wrong(first["blocks"]) == "" == wrong(second["blocks"])
-    assert [b["url"] for b in buttons(first)][0] == "https://kg.example.com/answer/approve"
+    assert buttons(first)[0]["url"] == "https://kg.example.com/answer/approve"
     assert buttons(second) == []
 
 

@@ -128,7 +128,7 @@ def provider(answer: Handler | None = None) -> Iterator[Provider]:
             if not reply.drip_s:
                 self.wfile.write(reply.body)
 
-        do_GET = do_POST = serve  # noqa: N815 - the names that the library looks for
+        do_GET = do_POST = serve
 
         def log_message(self, *args: object) -> None:
             """Nothing: the tests look at `calls`."""

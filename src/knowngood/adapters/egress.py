@@ -147,6 +147,12 @@ def _trust() -> ssl.SSLContext:
     return ssl.create_default_context()
 
 
+def lookup(host: str, port: int) -> list[str]:
+    """Every address that the host's name stands for. Raises OSError."""
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys(str(entry[4][0]).partition("%")[0] for entry in found))
+
+
 class _Backend(httpcore.NetworkBackend):
     """Connects to checked addresses only, and keeps the request's total time."""
 
@@ -177,10 +183,9 @@ class _Backend(httpcore.NetworkBackend):
     def _addresses(self, host: str, port: int) -> list[str]:
         """Every address of the host. Raises Refused if one of them is not to be talked to."""
         try:
-            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            addresses = lookup(host, port)
         except (OSError, UnicodeError) as error:
             raise httpcore.ConnectError("the host's name is not known") from error
-        addresses = list(dict.fromkeys(str(entry[4][0]).partition("%")[0] for entry in found))
         for address in addresses:
             if not self._rules.may(ipaddress.ip_address(address), self._is_plain):
                 how = "in plain HTTP" if self._is_plain else "from here"

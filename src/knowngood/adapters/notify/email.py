@@ -4,6 +4,7 @@ The first message of a thread is what all later ones refer to. A message's id is
 key, so that one that was sent twice is one message for whoever sorts by ids.
 """
 
+import re
 import smtplib
 import ssl
 from collections.abc import Sequence
@@ -25,6 +26,7 @@ PORTS = {"starttls": 587, "tls": 465, "none": 25}
 TIMEOUT_S = 10.0  # for each of the server's answers
 SUBJECT_MAX = 200
 RECIPIENTS_MAX = 50
+ADDRESS = re.compile(r"[^\s,;<>@]+@[^\s,;<>@]+")  # one, of characters that end no header
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +67,10 @@ class Email:
     def __init__(self, server: MailServer, sender: str, to: Sequence[str] = ()) -> None:
         """`to` are told of everything, besides the people of each page. Raises BadPolicy."""
         if "@" not in parseaddr(sender)[1]:
-            raise BadPolicy(f"{sender!r} is not the address of a sender")
+            raise BadPolicy(
+                f"{sender!r} is not the address of a sender",
+                next_step="from: knowngood <knowngood@your.domain>",
+            )
         if server.security == "none" and server.password:
             raise BadPolicy(
                 "a password would travel in the clear", next_step="security: starttls, or tls"
@@ -74,7 +79,7 @@ class Email:
 
     def notify(self, page: Page, receipt: str, now_ms: int) -> Delivered | Retry | Rejected:
         """See ports.Notifier."""
-        mails = (person.mail for person in page.people if person.mail)
+        mails = (person.mail for person in page.people if ADDRESS.fullmatch(person.mail))
         recipients = list(dict.fromkeys([*mails, *self._to]))[:RECIPIENTS_MAX]
         if not recipients:
             return Rejected(
