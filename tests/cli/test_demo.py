@@ -139,6 +139,42 @@ def test_the_gradual_rollback_moves_nobody_back(tmp_path):
     assert children(tmp_path) == [] and list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
+def test_the_approval_is_a_persons_decision(tmp_path):
+    """Too few failures for the system to act: on-call is paged, takes the page, and approves."""
+    process = start("--scenario", "approval", "--once", "--json", folder=tmp_path)
+    out, err = process.communicate(timeout=DEADLINE_S)
+    assert process.returncode == 0, err
+    story = json.loads(out)
+    assert (story["scenario"], story["outcome"]) == ("approval", "recovered")
+    assert (story["from_version"], story["to_version"]) == ("v2.0.0", "v1.9.0")
+    assert story["stale_answer"] == "refused"
+    assert "on-call to decide about error_high" in story["question"]
+    assert story["decided_after_s"] >= 0 and story["verified_after_s"] > 0
+    told = err.splitlines()
+    assert [line for line in told if "PAGED on-call: errors" in line]
+    assert [line for line in told if "page taken by the operator" in line]
+    assert [line for line in told if "APPROVED by the operator: v2.0.0 -> v1.9.0" in line]
+    assert children(tmp_path) == [] and list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_what_is_observed_and_persists_is_asked(tmp_path):
+    """Slower: observed for its time, then asked, and the approval is a gradual rollback."""
+    process = start("--scenario", "observe", "--once", "--json", folder=tmp_path)
+    out, err = process.communicate(timeout=DEADLINE_S)
+    assert process.returncode == 0, err
+    story = json.loads(out)
+    assert (story["scenario"], story["outcome"]) == ("observe", "recovered")
+    assert story["observed_for_s"] >= 10
+    assert "stage by stage" in story["question"] and story["stale_answer"] == "refused"
+    assert [stage["left"] for stage in story["stages"]] == ["75%", "50%", "25%"]
+    assert story["users_moved_back"] == 0 < story["users"]
+    told = err.splitlines()
+    assert [line for line in told if "PAGED on-call: persists after" in line]
+    assert children(tmp_path) == [] and list(tmp_path.iterdir()) == []
+
+
 def test_an_unknown_scenario_is_refused():
     """With the names of those that there are."""
     result = subprocess.run(
@@ -146,7 +182,7 @@ def test_an_unknown_scenario_is_refused():
     )
     assert result.returncode == 2 and result.stdout == ""
     assert "there is no scenario 'canari'" in result.stderr
-    assert "rollback, canary, gradual" in result.stderr
+    assert "rollback, canary, gradual, approval, observe" in result.stderr
     assert list(SCENES) == list(STORIES)
 
 

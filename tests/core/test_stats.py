@@ -37,6 +37,7 @@ from knowngood.core.stats import (
     upper_rank,
     upper_rate,
 )
+from tests.published import EVIDENCE
 
 EXACT = 1e-9
 COUNT = st.integers(0, 200)
@@ -65,20 +66,7 @@ def test_alternatives_are_worse_and_worse(limit):
     assert rates[0] == limit and list(rates) == sorted(set(rates)) and rates[-1] < 1
 
 
-@pytest.mark.parametrize(
-    ("healthy", "bad", "n", "expected"),
-    [
-        (0.02, 3, 3, 16202.333333333336),
-        (0.02, 1, 1, 10.5833333333333),
-        (0.02, 2, 2, 381.791666666667),
-        (0.02, 6, 100, 1.529653720545886),
-        (0.02, 10, 100, 440.0994784630489),
-        (0.02, 5, 20, 644.4539816363138),
-        (0.02, 0, 100, 0.0037369368232821817),
-        (0.0075, 3, 3, 307244.2469135802),
-        (0.0075, 6, 100, 167.1045153577720),
-    ],
-)
+@pytest.mark.parametrize(("healthy", "bad", "n", "expected"), EVIDENCE)
 def test_failures_against_a_healthy_rate(healthy, bad, n, expected):
     """The evidence of so many failures in so many calls that more than 5 % fail."""
     found = evidence(rate_factors(0.05, healthy), bad, n - bad)

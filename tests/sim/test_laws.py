@@ -10,23 +10,10 @@ from knowngood.core.window import latency_bucket, quantile_ms, score_moments
 from knowngood.sim.draws import failures, labels, latencies
 from knowngood.sim.laws.evidence import log_evidence
 from knowngood.sim.laws.recovery import safe_evidence
+from tests.published import EVIDENCE
 
 
-@pytest.mark.parametrize(
-    ("healthy", "bad", "n", "expected"),
-    [
-        # q0 2 %, limit 5 %, six alternatives
-        (0.02, 3, 3, 16202.333333333336),
-        (0.02, 1, 1, 10.5833333),
-        (0.02, 2, 2, 381.791666667),
-        (0.02, 6, 100, 1.529653720545886),
-        (0.02, 10, 100, 440.0994784630489),
-        (0.02, 5, 20, 644.4539816363138),
-        (0.02, 0, 100, 0.0037369368232821817),
-        (0.0075, 3, 3, 307244.2469135802),
-        (0.0075, 6, 100, 167.1045153577720),
-    ],
-)
+@pytest.mark.parametrize(("healthy", "bad", "n", "expected"), EVIDENCE)
 def test_evidence_by_hand(healthy, bad, n, expected):
     """The law's second implementation gives the published values of the evidence."""
     log_e = log_evidence([(n - bad, bad)], 0.05, healthy, alpha=None)

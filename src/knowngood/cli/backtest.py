@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from knowngood.cli.options import DEFAULT_ENVIRONMENT, Env, Json
+from knowngood.cli.options import DEFAULT_ENVIRONMENT, Env, Json, TracePrompt
 from knowngood.cli.output import heading, print_json, say, table
 from knowngood.cli.progress import bars
 from knowngood.cli.replay import name_of
@@ -52,9 +52,7 @@ def backtest(
             show_default=False,
         ),
     ] = None,
-    prompt: Annotated[
-        str, typer.Option("--prompt", metavar="NAME", help="The prompt; default: the file's name.")
-    ] = "",
+    prompt: TracePrompt = "",
     env: Env = DEFAULT_ENVIRONMENT,
     as_json: Json = False,
 ) -> None:

@@ -1,10 +1,27 @@
-"""What a write says when it is done, or with --dry-run what it would do: one form for all verbs."""
+"""What a write asks for, and what it says when it is done: one form for all verbs.
+
+With --dry-run it says what it would do.
+"""
 
 from typing import Any
 
 from rich.text import Text
 
+from knowngood.cli.errors import need_because
 from knowngood.cli.output import print_json, say
+
+
+def body_of(
+    prompt: str, because: str, env: str, revision: int | None, dry_run: bool
+) -> dict[str, Any]:
+    """What every change of a prompt's state says. Raises Usage without a reason."""
+    return {
+        "prompt": prompt,
+        "environment": env,
+        "because": need_because(because),
+        "revision": revision,
+        "dry_run": dry_run or None,
+    }
 
 
 def print_change(answer: dict[str, Any], title: str, as_json: bool) -> None:

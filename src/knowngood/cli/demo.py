@@ -34,8 +34,9 @@ def demo(
         typer.Option(
             "--scenario",
             metavar="NAME",
-            help="The story to play: `rollback` (everybody got it), `canary` (stopped at 5 %) or "
-            "`gradual` (taken back in stages).",
+            help="The story to play: `rollback` (everybody got it), `canary` (stopped at 5 %), "
+            "`gradual` (taken back in stages), "
+            "`approval` (a person is asked), or `observe` (watched first, then asked).",
         ),
     ] = "rollback",
     once: Annotated[

@@ -30,7 +30,7 @@ class Gradual(Story):
             raise WentWrong("switched", f"it was rolled back at once: {opened['because']}")
         self.told["detected_after_s"] = seconds(opened["at_ms"] - promoted["at_ms"])
         self.tell(f"observing {BAD}: {opened['because']}", "yellow")
-        began = self._begin()
+        began = self.begin(opened)
         completed = self._descend(began)
         completed_ms, generation = int(completed["at_ms"]), int(completed["generation"])
         self.propagated(completed_ms, generation)
@@ -38,7 +38,8 @@ class Gradual(Story):
         self._count(began, completed)
         return "recovered"
 
-    def _begin(self) -> Entry:
+    def begin(self, opened: Entry) -> Entry:
+        """Roll it back by hand, stage by stage."""
         body = {"prompt": PROMPT, "environment": ENVIRONMENT, "gradual": True}
         answer = self.api.post("/api/rollback", {**body, "because": "too slow, no failures"})
         if answer["outcome"] != "gradual":

@@ -32,6 +32,19 @@ policy: 1
 defaults:
   gradual: {stages: [75%, 50%, 25%, 0%], hold: 4s}
 """
+APPROVAL_POLICY = """\
+policy: 1
+defaults:
+  triggers:
+    error_high: {limit: 1m}
+"""
+OBSERVE_POLICY = """\
+policy: 1
+defaults:
+  gradual: {stages: [75%, 50%, 25%, 0%], hold: 4s}
+  triggers:
+    latency_medium: {for: 10s, limit: 1m}
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,4 +83,7 @@ SCENES = {
     # A p99 that is half as long again: past the 20 % that are observed, within the 100 % that
     # somebody is asked about.
     "gradual": Scene(calls_per_s=120.0, keeps_calls=True, policy=GRADUAL_POLICY, slowness=1.5),
+    # Between the 2 % that somebody is asked about and the 5 % that the system acts on.
+    "approval": Scene(calls_per_s=120.0, policy=APPROVAL_POLICY, failure_share=0.032),
+    "observe": Scene(calls_per_s=120.0, keeps_calls=True, policy=OBSERVE_POLICY, slowness=1.5),
 }

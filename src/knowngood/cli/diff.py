@@ -1,14 +1,19 @@
 """`knowngood diff`: how one version differs from another."""
 
-from typing import Annotated
-
-import typer
 from rich.text import Text
 
 from knowngood.cli.backend import connect, segment
-from knowngood.cli.errors import Usage
-from knowngood.cli.names import version_of
-from knowngood.cli.options import DEFAULT_URL, Db, Json, Name, Token, Url
+from knowngood.cli.names import two_versions
+from knowngood.cli.options import (
+    DEFAULT_URL,
+    AfterVersion,
+    BeforeVersion,
+    Db,
+    Json,
+    Name,
+    Token,
+    Url,
+)
 from knowngood.cli.output import print_json, say
 
 STYLES = {"+": "green", "-": "red", "@": "cyan"}
@@ -16,20 +21,15 @@ STYLES = {"+": "green", "-": "red", "@": "cyan"}
 
 def diff(
     name: Name,
-    a: Annotated[
-        str, typer.Argument(metavar="A", help="The version before, unless NAME names it already.")
-    ],
-    b: Annotated[str, typer.Argument(metavar="B", help="The version after.")] = "",
+    a: BeforeVersion,
+    b: AfterVersion = "",
     url: Url = DEFAULT_URL,
     token: Token = "",
     db: Db = None,
     as_json: Json = False,
 ) -> None:
     """Show how version B differs from version A."""
-    if not b and ":" not in name:
-        raise Usage("expected NAME A B or NAME:A B")
-    prompt, before = version_of(name, a if b else "")
-    _, after = version_of(prompt, b or a)
+    prompt, before, after = two_versions(name, a, b, "NAME A B or NAME:A B")
     backend = connect(url, token, db=db)
     answer = backend.get(f"/api/prompts/{segment(prompt)}/diff", a=before, b=after)
     if as_json:

@@ -10,12 +10,14 @@ from knowngood.cli import eval_run
 from knowngood.cli.backend import connect
 from knowngood.cli.errors import Usage
 from knowngood.cli.eval_answer import Recorded, conclude, examples_data, read_results, scale_of
-from knowngood.cli.names import optional_version, version_of
+from knowngood.cli.names import optional_version, two_versions, version_of
 from knowngood.cli.options import (
     DEFAULT_URL,
+    AfterVersion,
     As,
     AtLeast,
     Because,
+    BeforeVersion,
     Db,
     DryRun,
     Json,
@@ -192,10 +194,8 @@ def _rows(evaluations: list[dict[str, Any]]) -> list[tuple[str, ...]]:
 def compare(
     suite: SuiteName,
     name: Name,
-    a: Annotated[
-        str, typer.Argument(metavar="A", help="The version before, unless NAME names it already.")
-    ],
-    b: Annotated[str, typer.Argument(metavar="B", help="The version after.")] = "",
+    a: BeforeVersion,
+    b: AfterVersion = "",
     url: Url = DEFAULT_URL,
     token: Token = "",
     db: Db = None,
@@ -205,10 +205,7 @@ def compare(
 
     Of each version the newest evaluation of the suite counts.
     """
-    if not b and ":" not in name:
-        raise Usage("expected SUITE NAME A B or SUITE NAME:A B")
-    prompt, before = version_of(name, a if b else "")
-    _, after = version_of(prompt, b or a)
+    prompt, before, after = two_versions(name, a, b, "SUITE NAME A B or SUITE NAME:A B")
     answer = connect(url, token, db=db).get(
         "/api/evaluations/compare", prompt=prompt, a=before, b=after, suite=suite
     )

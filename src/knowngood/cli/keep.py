@@ -1,6 +1,6 @@
 """`knowngood pin`, `unpin` and `purge`: what is kept of versions, and what goes."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from rich.text import Text
@@ -26,39 +26,40 @@ PAGES_MAX = 1_000  # 100,000 prompts, as many as `knowngood list` goes through
 Data = dict[str, Any]
 
 
-def pin(
-    name: Name,
-    version: OptionalVersion = "",
-    because: Because = "",
-    dry_run: DryRun = False,
-    url: Url = DEFAULT_URL,
-    token: Token = "",
-    actor: As = "",
-    as_json: Json = False,
-) -> None:
+def _word(verb: str, about: str) -> Callable[..., None]:
+    """The command that posts `verb` for a version; `about` is its help."""
+
+    def command(
+        name: Name,
+        version: OptionalVersion = "",
+        because: Because = "",
+        dry_run: DryRun = False,
+        url: Url = DEFAULT_URL,
+        token: Token = "",
+        actor: As = "",
+        as_json: Json = False,
+    ) -> None:
+        prompt, wanted = version_of(name, version)
+        body = {
+            "prompt": prompt,
+            "version": wanted,
+            "because": need_because(because),
+            "dry_run": dry_run or None,
+        }
+        _print_word(connect(url, token, actor).post(f"/api/{verb}", body), verb, as_json)
+
+    command.__doc__ = about
+    return command
+
+
+pin = _word(
+    "pin",
     """Keep a version whatever becomes of it.
 
     It is never purged, and every process of its prompt holds it.
-    """
-    prompt, wanted = version_of(name, version)
-    body = _body(prompt, because, dry_run) | {"version": wanted}
-    _print_word(connect(url, token, actor).post("/api/pin", body), "pin", as_json)
-
-
-def unpin(
-    name: Name,
-    version: OptionalVersion = "",
-    because: Because = "",
-    dry_run: DryRun = False,
-    url: Url = DEFAULT_URL,
-    token: Token = "",
-    actor: As = "",
-    as_json: Json = False,
-) -> None:
-    """Keep a version no longer than any other."""
-    prompt, wanted = version_of(name, version)
-    body = _body(prompt, because, dry_run) | {"version": wanted}
-    _print_word(connect(url, token, actor).post("/api/unpin", body), "unpin", as_json)
+    """,
+)
+unpin = _word("unpin", "Keep a version no longer than any other.")
 
 
 def purge(
@@ -83,10 +84,6 @@ def purge(
         print_json(answer)
     else:
         _print_purge(answer, prompt)
-
-
-def _body(prompt: str, because: str, dry_run: bool) -> Data:
-    return {"prompt": prompt, "because": need_because(because), "dry_run": dry_run or None}
 
 
 def _whole(backend: Backend, body: Data) -> Data:

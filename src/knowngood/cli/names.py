@@ -29,6 +29,18 @@ def version_of(name: str, version: str = "") -> tuple[str, str]:
     return prompt, found
 
 
+def two_versions(name: str, a: str, b: str, expected: str) -> tuple[str, str, str]:
+    """(prompt, version before, version after); the name may bring the first along, before `a`.
+
+    Raises BadRequest, or Usage with the words that were `expected`.
+    """
+    if not b and ":" not in name:
+        raise Usage(f"expected {expected}")
+    prompt, before = version_of(name, a if b else "")
+    _, after = version_of(prompt, b or a)
+    return prompt, before, after
+
+
 def prompt_of(name: str) -> str:
     """The prompt that a name is about, whatever version it names too."""
     return split_name(name)[0]

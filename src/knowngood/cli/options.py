@@ -13,6 +13,10 @@ OptionalName = Annotated[str, typer.Argument(metavar="NAME", help="One prompt; d
 OptionalVersion = Annotated[
     str, typer.Argument(metavar="VERSION", help="The version, unless NAME names it already.")
 ]
+BeforeVersion = Annotated[
+    str, typer.Argument(metavar="A", help="The version before, unless NAME names it already.")
+]
+AfterVersion = Annotated[str, typer.Argument(metavar="B", help="The version after.")]
 Url = Annotated[
     str, typer.Option("--url", envvar="KNOWNGOOD_URL", metavar="URL", help="The server.")
 ]
@@ -85,6 +89,9 @@ AtLeast = Annotated[
         show_default=False,
     ),
 ]
+TracePrompt = Annotated[
+    str, typer.Option("--prompt", metavar="NAME", help="The prompt; default: the file's name.")
+]
 Db = Annotated[
     Path | None,
     typer.Option(
@@ -103,6 +110,7 @@ PolicyFileOption = Annotated[
         show_default=False,
     ),
 ]
+Now = Annotated[bool, typer.Option("--now", help="No ladder: everybody at once.")]
 Stages = Annotated[
     str,
     typer.Option(

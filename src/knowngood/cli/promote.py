@@ -1,12 +1,8 @@
 """`knowngood promote`: begin to serve a version, up a ladder or to everybody at once."""
 
-from typing import Annotated
-
-import typer
-
 from knowngood.cli.backend import connect
-from knowngood.cli.changes import print_change
-from knowngood.cli.errors import Usage, need_because
+from knowngood.cli.changes import body_of, print_change
+from knowngood.cli.errors import Usage
 from knowngood.cli.ladder import ladder_of
 from knowngood.cli.names import version_of
 from knowngood.cli.options import (
@@ -19,6 +15,7 @@ from knowngood.cli.options import (
     Hold,
     Json,
     Name,
+    Now,
     OptionalVersion,
     Override,
     Revision,
@@ -36,7 +33,7 @@ def promote(
     version: OptionalVersion = "",
     because: Because = "",
     env: Env = DEFAULT_ENVIRONMENT,
-    now: Annotated[bool, typer.Option("--now", help="No ladder: everybody at once.")] = False,
+    now: Now = False,
     stages: Stages = "",
     hold: Hold = "",
     wait_at_most: WaitAtMost = "",
@@ -61,16 +58,11 @@ def promote(
             "--now serves everybody at once, so there are no stages to plan",
             next_step="leave out --now, or --stages, --hold, --wait-at-most and --timed",
         )
-    body = {
-        "prompt": prompt,
+    body = body_of(prompt, because, env, revision, dry_run) | {
         "version": wanted,
-        "environment": env,
-        "because": need_because(because),
         "now": now or None,
         **steps,
         "override": override or None,
-        "revision": revision,
-        "dry_run": dry_run or None,
     }
     answer = connect(url, token, actor).post("/api/promote", body)
     print_change(answer, f"promote {prompt}:{wanted} in {env}", as_json)

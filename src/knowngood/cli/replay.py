@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from knowngood.cli.options import DEFAULT_ENVIRONMENT, Env, Json
+from knowngood.cli.options import DEFAULT_ENVIRONMENT, Env, Json, TracePrompt
 from knowngood.cli.output import heading, print_json, say, styled, table, verdict
 from knowngood.cli.progress import bars
 
@@ -24,9 +24,7 @@ def replay(
             "--policy", metavar="FILE", help="A policy file; default: the default policy."
         ),
     ] = None,
-    prompt: Annotated[
-        str, typer.Option("--prompt", metavar="NAME", help="The prompt; default: the file's name.")
-    ] = "",
+    prompt: TracePrompt = "",
     env: Env = DEFAULT_ENVIRONMENT,
     as_json: Json = False,
 ) -> None:

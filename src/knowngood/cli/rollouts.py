@@ -1,10 +1,11 @@
 """`knowngood pause`, `resume`, `skip`, `abort`, `replan` and `gates`: a rollout under way."""
 
+from collections.abc import Callable
 from typing import Any
 
 from knowngood.cli.backend import connect, segment
-from knowngood.cli.changes import print_change
-from knowngood.cli.errors import Usage, need_because
+from knowngood.cli.changes import body_of, print_change
+from knowngood.cli.errors import Usage
 from knowngood.cli.ladder import (
     is_climbing,
     ladder_of,
@@ -36,85 +37,62 @@ from knowngood.cli.options import (
 from knowngood.cli.output import heading, print_json, say
 
 
-def pause(
-    name: Name,
-    because: Because = "",
-    env: Env = DEFAULT_ENVIRONMENT,
-    revision: Revision = None,
-    dry_run: DryRun = False,
-    url: Url = DEFAULT_URL,
-    token: Token = "",
-    actor: As = "",
-    as_json: Json = False,
-) -> None:
+def _command(verb: str, title: str, about: str) -> Callable[..., None]:
+    """The command that posts `verb`; `about` is its help, and `title` goes before the prompt."""
+
+    def command(
+        name: Name,
+        because: Because = "",
+        env: Env = DEFAULT_ENVIRONMENT,
+        revision: Revision = None,
+        dry_run: DryRun = False,
+        url: Url = DEFAULT_URL,
+        token: Token = "",
+        actor: As = "",
+        as_json: Json = False,
+    ) -> None:
+        prompt = prompt_of(name)
+        body = body_of(prompt, because, env, revision, dry_run)
+        answer = connect(url, token, actor).post(f"/api/rollouts/{verb}", body)
+        _print(answer, f"{title} {prompt} in {env}", as_json)
+
+    command.__doc__ = about
+    return command
+
+
+pause = _command(
+    "pause",
+    "pause",
     """Hold a rollout at its stage until you resume it.
 
     A breach rolls it back all the same.
-    """
-    body = _body(name, because, env, revision, dry_run)
-    answer = connect(url, token, actor).post("/api/rollouts/pause", body)
-    _print(answer, f"pause {body['prompt']} in {env}", as_json)
-
-
-def resume(
-    name: Name,
-    because: Because = "",
-    env: Env = DEFAULT_ENVIRONMENT,
-    revision: Revision = None,
-    dry_run: DryRun = False,
-    url: Url = DEFAULT_URL,
-    token: Token = "",
-    actor: As = "",
-    as_json: Json = False,
-) -> None:
+    """,
+)
+resume = _command(
+    "resume",
+    "resume",
     """Let a paused rollout go on.
 
     The time of its stage begins anew.
-    """
-    body = _body(name, because, env, revision, dry_run)
-    answer = connect(url, token, actor).post("/api/rollouts/resume", body)
-    _print(answer, f"resume {body['prompt']} in {env}", as_json)
-
-
-def skip(
-    name: Name,
-    because: Because = "",
-    env: Env = DEFAULT_ENVIRONMENT,
-    revision: Revision = None,
-    dry_run: DryRun = False,
-    url: Url = DEFAULT_URL,
-    token: Token = "",
-    actor: As = "",
-    as_json: Json = False,
-) -> None:
+    """,
+)
+skip = _command(
+    "skip",
+    "skip a stage of",
     """Go on to the next stage without waiting for its gates.
 
     Of a bake it is the end: the version is known good by your word.
-    """
-    body = _body(name, because, env, revision, dry_run)
-    answer = connect(url, token, actor).post("/api/rollouts/skip", body)
-    _print(answer, f"skip a stage of {body['prompt']} in {env}", as_json)
-
-
-def abort(
-    name: Name,
-    because: Because = "",
-    env: Env = DEFAULT_ENVIRONMENT,
-    revision: Revision = None,
-    dry_run: DryRun = False,
-    url: Url = DEFAULT_URL,
-    token: Token = "",
-    actor: As = "",
-    as_json: Json = False,
-) -> None:
+    """,
+)
+abort = _command(
+    "abort",
+    "abort the rollout of",
     """Take a version that is on its way up off again.
 
     Nothing is found wrong and nothing is quarantined: it may be promoted another time. If something
     is wrong, roll back.
-    """
-    body = _body(name, because, env, revision, dry_run)
-    answer = connect(url, token, actor).post("/api/rollouts/abort", body)
-    _print(answer, f"abort the rollout of {body['prompt']} in {env}", as_json)
+    """,
+)
 
 
 def replan(
@@ -136,7 +114,7 @@ def replan(
 
     The share in force stays; what comes after it is the new plan.
     """
-    body = _body(name, because, env, revision, dry_run)
+    body = body_of(prompt_of(name), because, env, revision, dry_run)
     steps = ladder_of(stages, hold, wait_at_most, timed)
     if not any(steps.values()):
         raise Usage(
@@ -192,15 +170,3 @@ def _print(answer: dict[str, Any], title: str, as_json: bool) -> None:
         print_rollout(answer["rollout"])
     else:
         say(f"  the rollout is over: {answer['route']}")
-
-
-def _body(
-    name: str, because: str, env: str, revision: int | None, dry_run: bool
-) -> dict[str, object]:
-    return {
-        "prompt": prompt_of(name),
-        "environment": env,
-        "because": need_because(because),
-        "revision": revision,
-        "dry_run": dry_run or None,
-    }

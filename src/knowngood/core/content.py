@@ -9,7 +9,7 @@ from hashlib import sha256
 from math import isfinite
 from typing import Any
 
-from knowngood.core.errors import BadContent, BadRequest
+from knowngood.core.errors import BadContent, BadRequest, ContentConflict
 from knowngood.core.model import Content, Message, Version
 from knowngood.core.render import compile_content, compile_template
 
@@ -129,6 +129,15 @@ def canonical(data: object) -> str:
 def digest(content: Content) -> str:
     """The name of this very content: sha256, in hex, of its canonical JSON in UTF-8."""
     return sha256(canonical(content_data(content)).encode()).hexdigest()
+
+
+def refuse_other_content(version: Version, there: Version) -> None:
+    """Raises ContentConflict if `there`, which has the version's name already, says otherwise."""
+    if there.digest != version.digest:
+        raise ContentConflict(
+            f"{version.prompt}:{version.version} exists with other content",
+            next_step="push it under another version name",
+        )
 
 
 def _text(field: str, value: object) -> str:

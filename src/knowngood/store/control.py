@@ -9,8 +9,8 @@ from sqlalchemy import Connection, Insert, Row, delete, func, select, tuple_, up
 
 from knowngood.core.codec import from_data, plain, to_data
 from knowngood.core.commit import Commit, StateKey, commit, keys
+from knowngood.core.content import refuse_other_content
 from knowngood.core.errors import (
-    ContentConflict,
     StaleState,
     UnknownEntry,
     UnknownEnvironment,
@@ -60,11 +60,7 @@ class SqlRegistry:
                 _revive(connection, version)
                 return True
             (there,) = _versions(connection, [(version.prompt, version.version)])
-        if there.digest != version.digest:
-            raise ContentConflict(
-                f"{version.prompt}:{version.version} exists with other content",
-                next_step="push it under another version name",
-            )
+        refuse_other_content(version, there)
         return False
 
     def get(self, prompt: str, version: str) -> Version:

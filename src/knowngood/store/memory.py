@@ -7,8 +7,8 @@ from typing import Any
 
 from knowngood.core.codec import plain
 from knowngood.core.commit import commit, keys
+from knowngood.core.content import refuse_other_content
 from knowngood.core.errors import (
-    ContentConflict,
     UnknownEntry,
     UnknownPrompt,
     UnknownVersion,
@@ -79,11 +79,7 @@ class MemoryRegistry:
                 self._data.purged.pop(name, None)
                 self._data.versions.setdefault(version.prompt, {})[version.version] = version
                 return True
-        if there.digest != version.digest:
-            raise ContentConflict(
-                f"{version.prompt}:{version.version} exists with other content",
-                next_step="push it under another version name",
-            )
+        refuse_other_content(version, there)
         return False
 
     def get(self, prompt: str, version: str) -> Version:

@@ -43,6 +43,7 @@ from knowngood.core.model import (
     whole,
 )
 from knowngood.core.rollout import Ladder, Rollout, RolloutKind
+from knowngood.core.steps.answers import taken
 from knowngood.core.steps.case import (
     Case,
     env_option,
@@ -188,8 +189,11 @@ def _manual_switch(case: Case, request: RollbackRequest, target: str) -> tuple[A
         Severity.HIGH,
         f"{title(case)}: rolled back by hand{gradually} {case.suspect} -> {target}",
         request.because,
+        thread=incident.id if incident else "",
     )
-    return (record, *actions, *_released(case.state, target), *switch, *told)
+    # Who rolls back has seen the page: nobody else is called about it.
+    seen = taken(case, request.actor) if request.actor else ()
+    return (record, *actions, *_released(case.state, target), *seen, *switch, *told)
 
 
 def _moves(

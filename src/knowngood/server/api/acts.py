@@ -56,9 +56,7 @@ async def push(
     done = await server.act(
         act.push, server.desk, name, body.version, body.content(), ask, body.note, now_ms
     )
-    if done["outcome"] != "new" or done["dry_run"]:
-        response.status_code = 200
-    return done
+    return with_status(response, done)
 
 
 @router.post("/route", summary="Split the traffic between two versions", tags=["routes"])
@@ -164,9 +162,7 @@ async def add_environment(
     ask = act.Ask(actor_of(request, server), body.because, dry_run=body.dry_run)
     now_ms = server.clock.now_ms()
     done = await server.act(act.add_environment, server.desk, body.name, ask, now_ms)
-    if done["outcome"] != "new" or done["dry_run"]:
-        response.status_code = 200
-    return done
+    return with_status(response, done)
 
 
 Order = (
@@ -185,6 +181,13 @@ def ask_of(
 ) -> act.Ask:
     actor = actor_of(request, server)
     return act.Ask(actor, body.because, override, body.revision, body.dry_run)
+
+
+def with_status(response: Response, done: Data) -> Data:
+    """The answer; where it tells of nothing that was created, its status is 200 instead of 201."""
+    if done["outcome"] != "new" or done["dry_run"]:
+        response.status_code = 200
+    return done
 
 
 def named(prompt: str, version: str | None) -> str:

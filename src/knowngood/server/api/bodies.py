@@ -135,14 +135,8 @@ class RolloutBody(Body):
     dry_run: DryRun = False
 
 
-class ReplanBody(LadderBody):
+class ReplanBody(RolloutBody, LadderBody):
     """Other stages for the rollout under way, from the one in force on."""
-
-    prompt: Annotated[str, PROMPT]
-    environment: Environment = "production"
-    because: Annotated[str, BECAUSE]
-    revision: Revision = None
-    dry_run: DryRun = False
 
 
 class ReleaseBody(Body):

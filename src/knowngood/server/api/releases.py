@@ -7,7 +7,7 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from knowngood.server import releases
 from knowngood.server.act import Ask
 from knowngood.server.api import bodies
-from knowngood.server.api.acts import actor_of
+from knowngood.server.api.acts import actor_of, with_status
 from knowngood.server.api.refusals import REFUSALS
 from knowngood.server.api.rollouts import steps_of
 from knowngood.server.runtime import runtime_of
@@ -38,9 +38,7 @@ async def create(request: Request, response: Response, body: bodies.ReleaseBody)
     ask = Ask(actor_of(request, server), body.because, dry_run=body.dry_run)
     now_ms = server.clock.now_ms()
     done = await server.act(releases.create, server.desk, body.name, body.members, ask, now_ms)
-    if done["outcome"] != "new" or done["dry_run"]:
-        response.status_code = 200
-    return done
+    return with_status(response, done)
 
 
 @router.post("/promote", summary="Begin to serve a release", tags=["releases"])

@@ -1,13 +1,16 @@
 """What may be done with rollouts, and which gates are open."""
 
+from collections.abc import Callable
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Request
 
 from knowngood.server import plans, rollouts
+from knowngood.server.act import Ask
 from knowngood.server.api import bodies
 from knowngood.server.api.acts import ask_of, named
 from knowngood.server.api.refusals import REFUSALS
+from knowngood.server.desk import Desk
 from knowngood.server.runtime import runtime_of
 
 Data = dict[str, Any]
@@ -24,6 +27,14 @@ def steps_of(body: bodies.LadderBody, now: bool = False) -> rollouts.Steps:
         wait_ms=bodies.duration_of(body.wait_at_most),
         timed=body.timed,
     )
+
+
+async def _order(
+    do: Callable[[Desk, str, str, Ask, int], Data], request: Request, body: bodies.RolloutBody
+) -> Data:
+    server = runtime_of(request)
+    ask, now_ms = ask_of(request, server, body), server.clock.now_ms()
+    return await server.act(do, server.desk, body.environment, body.prompt, ask, now_ms)
 
 
 @router.post("/promote", summary="Begin to serve a version", tags=["rollouts"])
@@ -48,35 +59,25 @@ async def promote(request: Request, body: bodies.PromoteBody) -> Data:
 @router.post("/rollouts/pause", summary="Hold a rollout at its stage", tags=["rollouts"])
 async def pause(request: Request, body: bodies.RolloutBody) -> Data:
     """Until somebody resumes it. A breach rolls back all the same."""
-    server = runtime_of(request)
-    ask, now_ms = ask_of(request, server, body), server.clock.now_ms()
-    return await server.act(rollouts.pause, server.desk, body.environment, body.prompt, ask, now_ms)
+    return await _order(rollouts.pause, request, body)
 
 
 @router.post("/rollouts/resume", summary="Let a paused rollout go on", tags=["rollouts"])
 async def resume(request: Request, body: bodies.RolloutBody) -> Data:
     """The stage's time begins anew."""
-    server = runtime_of(request)
-    ask, now_ms = ask_of(request, server, body), server.clock.now_ms()
-    return await server.act(
-        rollouts.resume, server.desk, body.environment, body.prompt, ask, now_ms
-    )
+    return await _order(rollouts.resume, request, body)
 
 
 @router.post("/rollouts/skip", summary="Go on without waiting for the gates", tags=["rollouts"])
 async def skip(request: Request, body: bodies.RolloutBody) -> Data:
     """One stage; of a bake, its end: the version is good by a person's word."""
-    server = runtime_of(request)
-    ask, now_ms = ask_of(request, server, body), server.clock.now_ms()
-    return await server.act(rollouts.skip, server.desk, body.environment, body.prompt, ask, now_ms)
+    return await _order(rollouts.skip, request, body)
 
 
 @router.post("/rollouts/abort", summary="Take a new version off again", tags=["rollouts"])
 async def abort(request: Request, body: bodies.RolloutBody) -> Data:
     """The control has everybody again. Nothing is quarantined."""
-    server = runtime_of(request)
-    ask, now_ms = ask_of(request, server, body), server.clock.now_ms()
-    return await server.act(rollouts.abort, server.desk, body.environment, body.prompt, ask, now_ms)
+    return await _order(rollouts.abort, request, body)
 
 
 @router.post("/rollouts/plan", summary="Change the stages in flight", tags=["rollouts"])
