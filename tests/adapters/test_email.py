@@ -124,13 +124,24 @@ def test_a_thread_is_a_thread(plain, mailbox):
     told = plain.notify(page(), "", NOW_MS)
     again = plain.notify(page(), "", NOW_MS + 5_000)
     assert isinstance(told, Delivered) and isinstance(again, Delivered)
-    ended = plain.notify(page(key="end", purpose=Purpose.RESOLVED), told.receipt, NOW_MS + 60_000)
-    assert isinstance(ended, Delivered) and ended.receipt == told.receipt == again.receipt
+    end = page(key="end", purpose=Purpose.RESOLVED, audience="incidents", people=())
+    ended = plain.notify(end, told.receipt, NOW_MS + 60_000)
+    assert isinstance(ended, Delivered)
     first, second, last = mailbox.mails()
-    assert first["Message-ID"] == second["Message-ID"] == told.receipt
-    assert told.receipt.endswith("@kg.example.com>") and first["References"] is None
-    assert last["References"] == last["In-Reply-To"] == told.receipt != last["Message-ID"]
+    assert first["Message-ID"] == second["Message-ID"]
+    assert first["Message-ID"].endswith("@kg.example.com>") and first["References"] is None
+    assert last["References"] == last["In-Reply-To"] == first["Message-ID"] != last["Message-ID"]
     assert last["Subject"].strip().startswith("Resolved: ") and last["X-Priority"] is None
+    assert set(mailbox.envelopes[2].rcpt_tos) == set(mailbox.envelopes[0].rcpt_tos)
+    for receipt in (told.receipt, again.receipt, ended.receipt):
+        assert receipt.split()[0] == first["Message-ID"]
+
+
+def test_a_receipt_of_another_kind_is_none(plain, mailbox):
+    """Such as one that another kind of channel of this name has left behind."""
+    assert isinstance(plain.notify(page(), '{"channel": "C1"} eve@example.com', NOW_MS), Delivered)
+    assert mailbox.mails()[0]["References"] is None
+    assert "eve@example.com" not in mailbox.envelopes[0].rcpt_tos
 
 
 def test_what_a_page_says_ends_no_header_and_no_element(plain, mailbox):

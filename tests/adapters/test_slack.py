@@ -10,7 +10,8 @@ from knowngood.adapters.blocks import escaped
 from knowngood.adapters.notify.slack import Slack
 from knowngood.adapters.notify.slack_webhook import SlackWebhook
 from knowngood.adapters.secrets import Secret
-from knowngood.core.asking import Purpose
+from knowngood.core.asking import Answer, Purpose
+from knowngood.core.buttons import Choice, choice_of, is_ours
 from knowngood.core.people import Person
 from knowngood.ports import Delivered, Rejected, Retry
 from tests.adapters.vendors import LOCAL, NOW_MS, THREAD, Call, Reply, page, provider
@@ -110,19 +111,18 @@ def test_a_thread_is_one_message_that_is_kept_up_to_date(chat, workspace):
 
 
 def test_buttons_say_what_they_answer_and_nothing_else(chat, workspace):
-    """Thread, question and a word that is used once; whoever clicks is checked by the server."""
+    """Thread and question; whoever presses one is looked up by the server."""
     notifier, _ = chat
     notifier.notify(page(), "", NOW_MS)
     (message,) = workspace.messages.values()
     made = buttons(message)
     assert [each["action_id"] for each in made] == [
-        "knowngood.approve", "knowngood.decline", "knowngood.ack",
+        "knowngood:approve", "knowngood:decline", "knowngood:ack",
     ]  # fmt: skip
-    values = [json.loads(each["value"]) for each in made]
-    assert all(set(value) == {"incident", "question", "nonce"} for value in values)
-    assert (values[0]["incident"], values[0]["question"]) == (THREAD, 2)
-    assert len({value["nonce"] for value in values}) == 1
-    assert not any("url" in each for each in made)
+    assert all(is_ours(each["action_id"]) and "url" not in each for each in made)
+    assert [choice_of(each["value"]) for each in made] == [
+        Choice(answer, THREAD, 2) for answer in Answer
+    ]
 
 
 def test_the_next_level_is_called_in_the_thread_and_the_channel(chat, workspace):

@@ -44,6 +44,7 @@ def message(purpose: Purpose = Purpose.PAGE, audience: str = "on-call", **fields
         pytest.param(message(audience="team"), "log pager chat mail", id="all that are there"),
         pytest.param(message(channels=("mail",)), "log mail", id="its own"),
         pytest.param(message(channels=("gone",)), "log pager chat", id="its own are gone"),
+        pytest.param(message(targets=("*",)), "log pager chat mail", id="everybody's"),
         pytest.param(message(Purpose.NOTE), "log chat", id="a pager is not for notes"),
         pytest.param(
             message(Purpose.CHANGE, "team"), "log pager chat hook", id="a mailbox takes no moves"
@@ -92,6 +93,7 @@ def test_a_log_wakes_nobody():
         (message(), "ana ben"),
         (message(audience="team"), ""),
         (message(targets=("ben", "on-call")), "ben ana"),
+        (message(targets=("*",)), "ana ben cem dee"),
         (message(targets=("author",)), "dee cem"),
         (message(targets=("author",), prompt="other"), "dee"),
     ],

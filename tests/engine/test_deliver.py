@@ -378,7 +378,7 @@ def test_a_page_that_no_channel_takes_reaches_nobody():
     assert kinds(store) == ["page.undelivered"]
 
 
-@pytest.mark.parametrize("fields", [{"acked_by": "ana"}, {"told_ms": NOW + 1}])
+@pytest.mark.parametrize("fields", [{"acked_ms": NOW}, {"told_ms": NOW + 1}])
 def test_a_late_failure_tells_no_further_level(fields):
     """Somebody looks, or a later level was told meanwhile: this page is history."""
     store = open_memory()

@@ -4,13 +4,12 @@ In Slack's text `&`, `<` and `>` are the only characters that can call somebody 
 hide an address behind a word; escaped they are text. Limits are those of Slack's own SDK.
 """
 
-import json
 from collections.abc import Sequence
-from hashlib import sha256
 from typing import Any
 
 from knowngood.adapters.wording import cut, facts, title
 from knowngood.core.asking import Answer, Purpose
+from knowngood.core.buttons import ACTION_PREFIX, Choice
 from knowngood.core.model import Severity
 from knowngood.core.people import Person
 from knowngood.ports import Button, Page
@@ -26,7 +25,6 @@ SECTION_MAX = 3_000
 FIELD_MAX = 2_000
 BUTTON_MAX = 75
 VALUE_MAX = 2_000
-ACTION = "knowngood."  # what the action ids of our buttons begin with
 STYLES = {Answer.APPROVE: "primary", Answer.DECLINE: "danger"}
 
 
@@ -89,7 +87,7 @@ def _buttons(page: Page, interactive: bool) -> list[dict[str, Any]]:
     elements = []
     if page.purpose not in (Purpose.ACKNOWLEDGED, Purpose.RESOLVED):
         for button in page.buttons:
-            if interactive:
+            if interactive and page.thread:
                 elements.append(_answering(page, button))
             elif button.url:
                 elements.append(_linking(button.text, button.url, f"{button.answer.value}.link"))
@@ -99,13 +97,16 @@ def _buttons(page: Page, interactive: bool) -> list[dict[str, Any]]:
 
 
 def _answering(page: Page, button: Button) -> dict[str, Any]:
-    """A button that says which question it answers, and nothing that could be believed."""
-    value = {"incident": page.thread, "question": page.question, "nonce": nonce(page)}
+    """A button that says which question it answers, and nothing that could be believed.
+
+    Who may answer, and whether it is still asked, is found out when it is pressed.
+    """
+    choice = Choice(button.answer, page.thread, page.question)
     made = {
         "type": "button",
-        "action_id": f"{ACTION}{button.answer.value}",
+        "action_id": choice.action_id,
         "text": {"type": "plain_text", "text": cut(button.text, BUTTON_MAX)},
-        "value": json.dumps(value, separators=(",", ":")),
+        "value": choice.value,
     }
     if button.answer in STYLES:
         made["style"] = STYLES[button.answer]
@@ -115,12 +116,7 @@ def _answering(page: Page, button: Button) -> dict[str, Any]:
 def _linking(text: str, url: str, action: str) -> dict[str, Any]:
     return {
         "type": "button",
-        "action_id": f"{ACTION}{action}",
+        "action_id": f"{ACTION_PREFIX}{action}",
         "text": {"type": "plain_text", "text": cut(text, BUTTON_MAX)},
         "url": url,
     }
-
-
-def nonce(page: Page) -> str:
-    """The same for every try of a page, so that a message that came twice is answered once."""
-    return sha256(f"nonce of {page.key}".encode()).hexdigest()[:24]

@@ -7,6 +7,7 @@ from knowngood.core.handing import FOLLOWS
 from knowngood.core.history import Outgoing
 from knowngood.core.people import Channel, Person
 from knowngood.core.policy import PolicyFile
+from knowngood.core.steps.escalate import EVERYBODY
 
 LOG = "log"  # the kind of channel that reaches a file, and nobody's pocket
 AUTHOR = "author"  # whoever the prompt's policy names as its authors, besides the role's bearers
@@ -44,6 +45,8 @@ def channels_of(
     """
     declared = {channel.name: channel for channel in policy.channels}
     wanted = {name for name in message.channels if name in declared}
+    if EVERYBODY in message.targets:
+        wanted = set(declared)
     if not wanted:  # also when every channel that was named is gone from the policy
         wanted = {channel.name for channel in policy.channels_for(message.audience)}
     if message.purpose in FOLLOWS:
@@ -65,6 +68,8 @@ def reaching(channels: Collection[str], policy: PolicyFile) -> tuple[str, ...]:
 def people_of(message: Outgoing, policy: PolicyFile) -> tuple[Person, ...]:
     """The people that the message is for: those of its targets, else of its audience; each once."""
     found: dict[str, Person] = {}
+    if EVERYBODY in message.targets:
+        return policy.people
     for who in message.targets or (message.audience,):
         names: tuple[str, ...] = (who,)
         if who == AUTHOR:

@@ -101,8 +101,8 @@ def _needless(message: Outgoing, tries: Sequence[Delivery], thread: InThread) ->
         return ""
     if message.targets and message.thread and thread.alarm is None:
         return "it was over before this went out"
-    if message.targets and thread.alarm and thread.alarm.acked_by:
-        return f"{thread.alarm.acked_by} had acknowledged before this went out"
+    if message.targets and thread.alarm and thread.alarm.acked_ms is not None:
+        return f"{thread.alarm.acked_by or 'somebody'} had acknowledged before this went out"
     if tries and thread.resolved_waits:
         return "it was over before this could be handed over"
     return ""
@@ -134,11 +134,11 @@ def unreached(page: Outgoing, alarm: Alarm | None, endings: Mapping[str, Ended])
     when one of them took the page or had no need to, when somebody has acknowledged, or when a
     later level was told meanwhile.
     """
-    if page.purpose is not Purpose.PAGE or alarm is None or alarm.undelivered or alarm.acked_by:
+    if page.purpose is not Purpose.PAGE or alarm is None or alarm.undelivered:
         return []
     if any(e.outcome in (Outcome.DELIVERED, Outcome.SKIPPED) for e in endings.values()):
         return []
-    if alarm.told_ms > page.created_ms:
+    if alarm.acked_ms is not None or alarm.told_ms > page.created_ms:
         return []
     why = f"nobody was reached by {page.subject!r}: {words(endings)}"
     detail = {"key": page.key, "thread": page.thread, "channels": sorted(endings)}

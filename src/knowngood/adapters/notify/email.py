@@ -1,7 +1,8 @@
 """E-mail, by the standard library: threaded, as text and as simple HTML.
 
-The first message of a thread is what all later ones refer to. A message's id is derived from its
-key, so that one that was sent twice is one message for whoever sorts by ids.
+The first message of a thread is what all later ones refer to, and whoever was told in it is told
+how it goes on. A message's id is derived from its key, so that one that was sent twice is one
+message for whoever sorts by ids.
 """
 
 import re
@@ -80,12 +81,13 @@ class Email:
     def notify(self, page: Page, receipt: str, now_ms: int) -> Delivered | Retry | Rejected:
         """See ports.Notifier."""
         mails = (person.mail for person in page.people if ADDRESS.fullmatch(person.mail))
-        recipients = list(dict.fromkeys([*mails, *self._to]))[:RECIPIENTS_MAX]
+        first, told = _first(receipt)
+        recipients = list(dict.fromkeys([*mails, *self._to, *told]))[:RECIPIENTS_MAX]
         if not recipients:
             return Rejected(
                 f"nobody of {page.audience!r} has a mail address, and the channel has no `to`"
             )
-        message = self._message(page, recipients, receipt, now_ms)
+        message = self._message(page, recipients, first, now_ms)
         try:
             with self._server.connect() as server:
                 refused = server.send_message(message)
@@ -101,10 +103,10 @@ class Email:
             return Retry(short(f"no connection to the mail server: {error}"))
         taken = len(recipients) - len(refused)
         words = f"taken for {taken} of {len(recipients)}" if refused else f"taken for {taken}"
-        return Delivered(words, receipt or message["Message-ID"])
+        return Delivered(words, " ".join([first or message["Message-ID"], *recipients]))
 
     def _message(
-        self, page: Page, recipients: Sequence[str], receipt: str, now_ms: int
+        self, page: Page, recipients: Sequence[str], first: str, now_ms: int
     ) -> EmailMessage:
         message = EmailMessage()
         message["From"] = self._sender
@@ -113,8 +115,8 @@ class Email:
         message["Date"] = format_datetime(datetime.fromtimestamp(now_ms / 1000, UTC))
         domain = parseaddr(self._sender)[1].rpartition("@")[2]
         message["Message-ID"] = f"<{sha256(page.key.encode()).hexdigest()[:32]}@{domain}>"
-        if receipt and receipt != message["Message-ID"]:
-            message["In-Reply-To"] = message["References"] = receipt
+        if first and first != message["Message-ID"]:
+            message["In-Reply-To"] = message["References"] = first
         message["Auto-Submitted"] = "auto-generated"  # nobody's absence answers
         if page.purpose is Purpose.PAGE:
             message["X-Priority"] = "1"
@@ -122,6 +124,13 @@ class Email:
         message.set_content(text(page))
         message.add_alternative(html(page), subtype="html")
         return message
+
+
+def _first(receipt: str) -> tuple[str, list[str]]:
+    """The id of the thread's first mail, and who was told in the thread so far."""
+    first, *told = receipt.split() or [""]
+    is_id = first.startswith("<") and first.endswith(">")
+    return (first, [mail for mail in told if ADDRESS.fullmatch(mail)]) if is_id else ("", [])
 
 
 def html(page: Page) -> str:
