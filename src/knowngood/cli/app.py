@@ -18,6 +18,7 @@ from knowngood.cli import (
     explain,
     keep,
     list_prompts,
+    notify,
     plan,
     policy,
     promote,
@@ -124,6 +125,7 @@ def _register() -> None:
         app.command(name)(verb)
     app.add_typer(evals.app, name="eval")
     app.add_typer(releases.app, name="release")
+    app.add_typer(notify.app, name="notify")
     app.add_typer(policy.app, name="policy")
     app.add_typer(environments.app, name="environments")
 

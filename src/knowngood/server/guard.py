@@ -23,6 +23,10 @@ BODY_BYTES_MAX = 1024 * 1024  # a batch of observations has a few KB, the larges
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 # What a load balancer and a supervisor may ask without a token; they say nothing else.
 OPEN_PATHS = ("/healthz", "/readyz")
+# Where a signature in the address takes the place of a token; the route checks it. A browser sends
+# a form there, and nowhere else.
+SIGNED_PATHS = "/answer/"
+JSON_KIND, FORM_KIND = b"application/json", b"application/x-www-form-urlencoded"
 # What a proxy adds to what it passes on: then the loopback address no longer says who is asking.
 PROXY_HEADERS = (b"forwarded", b"x-forwarded-for", b"x-forwarded-host", b"x-real-ip")
 
@@ -64,7 +68,8 @@ class Guard:
         try:
             self._check(scope, headers)
             if scope["method"] not in SAFE_METHODS:
-                whole = await _whole_body(headers, receive)
+                kind = FORM_KIND if scope["path"].startswith(SIGNED_PATHS) else JSON_KIND
+                whole = await _whole_body(headers, kind, receive)
                 if whole is None:
                     return  # the client is gone, and nobody waits for an answer
                 receive = whole
@@ -73,14 +78,18 @@ class Guard:
             await refuse(error, answer.send)
         except Exception as error:
             # The client learns that it was us; what it was stands in the log.
-            log.error("failed", path=scope["path"], error=str(error), exc_info=error)
+            is_signed = scope["path"].startswith(SIGNED_PATHS)
+            path = SIGNED_PATHS if is_signed else scope["path"]
+            log.error("failed", path=path, error=str(error), exc_info=error)
             if not answer.started:
                 await refuse(Internal(), answer.send)
 
     def _check(self, scope: Scope, headers: dict[bytes, bytes]) -> None:
         host = headers.get(b"host", b"").decode("latin-1")
         self._check_host(host)
-        if not self._tokens:
+        if scope["path"].startswith(SIGNED_PATHS):
+            pass
+        elif not self._tokens:
             _check_direct(headers)
         elif scope["path"] not in OPEN_PATHS:
             scope.setdefault("state", {})["token_name"] = self._token_name(headers)
@@ -166,13 +175,15 @@ def _host_of(origin: str) -> str:
         return ""
 
 
-async def _whole_body(headers: dict[bytes, bytes], receive: Receive) -> Receive | None:
+async def _whole_body(
+    headers: dict[bytes, bytes], wanted: bytes, receive: Receive
+) -> Receive | None:
     """The body, read to its end and within its limit, whatever length was announced.
 
     None when the client went away in the middle of it.
 
-    Raises TooLarge, and NotJson for a body that does not say that it is JSON: what a foreign page
-    can send without asking first is never JSON.
+    Raises TooLarge, and NotJson for a body that does not say that it is of the kind that is
+    `wanted`: what a foreign page can send without asking first is never JSON.
     """
     announced = headers.get(b"content-length", b"")
     if announced.isdigit() and int(announced) > BODY_BYTES_MAX:
@@ -191,11 +202,12 @@ async def _whole_body(headers: dict[bytes, bytes], receive: Receive) -> Receive 
         if not message.get("more_body", False):
             break
     kind = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
-    if size and kind != b"application/json":
+    if size and kind != wanted:
+        name = "JSON" if wanted == JSON_KIND else "a form"
         raise NotJson(
-            f"the body is {kind.decode('latin-1')[:100] or 'of no kind'!r}, not JSON",
-            known=["application/json"],
-            next_step='send it with -H "Content-Type: application/json"',
+            f"the body is {kind.decode('latin-1')[:100] or 'of no kind'!r}, not {name}",
+            known=[wanted.decode()],
+            next_step=f'send it with -H "Content-Type: {wanted.decode()}"',
         )
     body = b"".join(chunks)
     first: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]

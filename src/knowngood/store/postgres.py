@@ -27,7 +27,7 @@ from knowngood.store.tables import CONTROL_SCHEMA, OBSERVATIONS_SCHEMA
 from knowngood.store.units import SqlUnits
 
 # Servers allow 100 connections by default; two of our servers and other programs must fit.
-CONNECTIONS_MAX = 20
+CONNECTIONS_MAX = 24
 CONNECT_TIMEOUT_S = 10
 
 # Advisory locks are numbers. The first keeps ours apart from other programs'.
