@@ -131,13 +131,16 @@ class Deliveries(Protocol):
     """The delivery log: what each channel answered, try by try. Only ever added to."""
 
     def add(self, delivery: Delivery) -> None:
-        """Add a try. A message of which a channel's last word is written takes no more of it."""
+        """Add a try. A message of which a channel's last word is written takes no more of it.
+
+        Every outcome but `retry` is a last word. Tests of a channel (message id 0) have no end.
+        """
 
     def of(self, message_ids: Iterable[int]) -> dict[int, list[Delivery]]:
         """The tries of each of these messages, oldest first."""
 
     def receipts(self, thread: str) -> dict[str, str]:
-        """By channel, the newest receipt of the thread that is not empty."""
+        """By channel, the newest receipt of the thread that is not empty; none without thread."""
 
     def recent(self, limit: int, thread: str | None = None) -> list[Delivery]:
         """The newest `limit` tries, of a thread or of all, newest first."""
@@ -443,3 +446,4 @@ class Store:
     units: Units
     runs: Runs
     outside: OutsideAlerts
+    deliveries: Deliveries

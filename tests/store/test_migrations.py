@@ -1,5 +1,6 @@
 """The tables come up to date by themselves, whoever opens first, and never the wrong way."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -10,9 +11,11 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, MetaData, create_engine, inspect, text
 
+from knowngood.conformance.deliveries import taken
 from knowngood.conformance.evaluations import evaluation
-from knowngood.conformance.examples import KEY, NOW_MS, bucket, client, version
+from knowngood.conformance.examples import KEY, NOW_MS, bucket, change, client, notify, version
 from knowngood.conformance.retention import pin, purge
+from knowngood.core.asking import Purpose
 from knowngood.core.errors import NewerSchema
 from knowngood.core.history import AuditEntry
 from knowngood.store.migrate import MIGRATIONS, move, revision
@@ -164,6 +167,36 @@ def test_a_database_from_before_pins_comes_up_to_date(place):
         assert store.retention.pin(pin("v2"), "") is True
         assert store.retention.purge(purge({"v1": 1}), NOW_MS) == ["v1"]
         assert store.registry.versions("support") == [version("v2")]
+
+
+def test_a_message_from_before_purposes_is_still_sent(place):
+    """What waits in the outbox when the tables come up to date goes out as a plain note."""
+    with open_store(place) as store:
+        store.states.apply([change(notify("n1"))], NOW_MS)
+    for engine, schemas in engines(place):
+        if CONTROL_SCHEMA in schemas:
+            with engine.begin() as connection:
+                move(connection, CONTROL_SCHEMA, "0004")
+                assert not inspect(connection).has_table("deliveries")
+                body = json.dumps(
+                    {
+                        "environment": "production",
+                        "prompt": "support",
+                        "audience": "team",
+                        "severity": "low",
+                        "subject": "v2 breaches",
+                        "body": "",
+                        "created_ms": NOW_MS,
+                    }
+                )
+                connection.execute(text("UPDATE outbox SET body = :body"), {"body": body})
+        engine.dispose()
+    with open_store(place) as store:
+        (message,) = store.outbox.due(NOW_MS, 10)
+        assert (message.key, message.audience, message.subject) == ("n1", "team", "v2 breaches")
+        assert (message.purpose, message.thread, message.question) == (Purpose.NOTE, "", None)
+        store.deliveries.add(taken(message.id))
+        assert len(store.deliveries.of([message.id])[message.id]) == 1
 
 
 def test_opening_again_changes_nothing(place):

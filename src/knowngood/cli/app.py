@@ -19,6 +19,7 @@ from knowngood.cli import (
     explain,
     keep,
     list_prompts,
+    notify,
     plan,
     policy,
     promote,
@@ -128,6 +129,7 @@ def _register() -> None:
         app.command(name)(verb)
     app.add_typer(evals.app, name="eval")
     app.add_typer(releases.app, name="release")
+    app.add_typer(notify.app, name="notify")
     app.add_typer(policy.app, name="policy")
     app.add_typer(runbook.app, name="runbook")
     app.add_typer(environments.app, name="environments")

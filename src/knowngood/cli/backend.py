@@ -30,12 +30,17 @@ class Backend(Protocol):
 
 
 def connect(
-    url: str, token: str = "", actor: str = "", db: Path | None = None, policy: Path | None = None
+    url: str,
+    token: str = "",
+    actor: str = "",
+    db: Path | None = None,
+    policy: Path | None = None,
+    patience_s: float = TIMEOUT_S,
 ) -> Backend:
     """The server at `url` or, when `db` is given, that database file."""
     who = actor or operating_system_user()
     if db is None:
-        return Remote(url, token, who)
+        return Remote(url, token, who, patience_s)
     from knowngood.cli.breakglass import open_local  # heavy: SQLAlchemy
 
     return open_local(db, who, policy)
@@ -61,7 +66,8 @@ def _is_plain(text: str) -> bool:
 class Remote:
     """The server over HTTP. The standard library's client: httpx alone takes 0.3 s to import."""
 
-    def __init__(self, url: str, token: str, actor: str) -> None:
+    def __init__(self, url: str, token: str, actor: str, patience_s: float = TIMEOUT_S) -> None:
+        self._patience_s = patience_s
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise Usage(f"{url!r} is no URL of a server", next_step="such as http://host:8000")
@@ -103,7 +109,7 @@ class Remote:
 
     def _exchange(self, method: str, path: str, body: bytes | None) -> tuple[int, bytes]:
         kind = HTTPSConnection if self._parts.scheme == "https" else HTTPConnection
-        connection = kind(self._parts.hostname or "", self._parts.port, timeout=TIMEOUT_S)
+        connection = kind(self._parts.hostname or "", self._parts.port, timeout=self._patience_s)
         headers = self._headers | ({"Content-Type": "application/json"} if body else {})
         try:
             connection.request(method, self._parts.path.rstrip("/") + path, body, headers)

@@ -14,7 +14,17 @@ from urllib.parse import unquote
 from knowngood.core.errors import BadRequest, KnowngoodError
 from knowngood.core.policy import PolicyFile, parse
 from knowngood.ports import Store
-from knowngood.server import act, dryrun, evals, judged, read, retention, rollouts, runbooks
+from knowngood.server import (
+    act,
+    dryrun,
+    evals,
+    judged,
+    notices,
+    read,
+    retention,
+    rollouts,
+    runbooks,
+)
 from knowngood.server.desk import Desk
 from knowngood.server.doctor import doctor
 from knowngood.server.policy_file import load_policy
@@ -182,6 +192,7 @@ READS: tuple[tuple[str, Answer], ...] = (
     (r"/api/retention", _retention),
     (r"/api/runbooks", lambda desk: runbooks.listed(runbooks.shipped(), now_ms())),
     (r"/api/runbooks/([^/]+)", _runbook),
+    (r"/api/notify/log", notices.log),
     (r"/api/evaluations", evals.listed),
     (r"/api/evaluations/compare", evals.compare),
     (r"/api/evaluations/([0-9]+)", lambda desk, number: evals.one(desk, int(number))),

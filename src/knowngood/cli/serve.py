@@ -61,6 +61,51 @@ def serve(
             show_default=False,
         ),
     ] = None,
+    notify: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--notify",
+            metavar="NAME",
+            help="A channel besides those of the policy; may be repeated. There is `log`, the "
+            "default: every message is a line of the server's log.",
+            show_default=False,
+        ),
+    ] = None,
+    public_url: Annotated[
+        str,
+        typer.Option(
+            "--public-url",
+            metavar="URL",
+            help="Where people reach this server; with it messages carry links that answer.",
+            envvar="KNOWNGOOD_PUBLIC_URL",
+        ),
+    ] = "",
+    heartbeat_url: Annotated[
+        str,
+        typer.Option(
+            "--heartbeat-url",
+            metavar="URL",
+            help="Asked once a minute while all is well, so that a watchdog elsewhere notices when "
+            "it stays away.",
+            envvar="KNOWNGOOD_HEARTBEAT_URL",
+        ),
+    ] = "",
+    egress_proxy: Annotated[
+        str,
+        typer.Option(
+            "--egress-proxy",
+            metavar="URL",
+            help="The proxy through which other systems are told.",
+            envvar="KNOWNGOOD_EGRESS_PROXY",
+        ),
+    ] = "",
+    egress_loopback: Annotated[
+        bool,
+        typer.Option(
+            "--egress-loopback",
+            help="Let channels be on this machine, in plain HTTP: for trying them out.",
+        ),
+    ] = False,
 ) -> None:
     """Run the server and the engine that judges."""
     from knowngood.server.app import run  # heavy: FastAPI and SQLAlchemy
@@ -78,6 +123,11 @@ def serve(
                 "token_file": str(token_file) if token_file else None,
                 "allow_hosts": allow_host or [],
                 "insecure_behind_proxy": insecure_behind_proxy,
+                **({"notify": notify} if notify else {}),
+                "public_url": public_url,
+                "heartbeat_url": heartbeat_url,
+                "egress_proxy": egress_proxy,
+                "egress_loopback": egress_loopback,
             }
         )
     )

@@ -21,6 +21,7 @@ from knowngood.conformance.control import (
     RegistryConformance,
     StatesConformance,
 )
+from knowngood.conformance.deliveries import DeliveriesConformance
 from knowngood.conformance.evaluations import EvaluationsConformance
 from knowngood.conformance.observations import (
     CheckpointsConformance,
@@ -51,5 +52,6 @@ class StoreConformance(
     UnitsConformance,
     RunsConformance,
     OutsideConformance,
+    DeliveriesConformance,
 ):
     """All laws of a store. Subclass it and give it a `store` fixture."""

@@ -15,6 +15,7 @@ from knowngood.conformance.examples import (
     together,
     version,
 )
+from knowngood.core.asking import Purpose
 from knowngood.core.check import BadState
 from knowngood.core.errors import (
     BadWeights,
@@ -38,6 +39,7 @@ from knowngood.core.model import (
     Incident,
     Message,
     MoveRoute,
+    Notify,
     Outcome,
     Record,
     Response,
@@ -374,6 +376,33 @@ class OutboxConformance:
         store.outbox.sent(first.id, AWKWARD, NOW_MS)
         assert store.outbox.due(NOW_MS, 10) == [second]
         assert store.outbox.waiting_count() == 1
+
+    def test_everything_of_a_message_survives(self, store: Store) -> None:
+        """What it is for, what it asks, and whom and where it is for."""
+        store.states.apply(
+            [
+                change(
+                    Notify(
+                        "n1",
+                        "on-call",
+                        Severity.CRITICAL,
+                        AWKWARD,
+                        AWKWARD,
+                        purpose=Purpose.PAGE,
+                        thread="production/support/g1.1",
+                        question=0,
+                        targets=("ana", "on-call"),
+                        channels=("pager",),
+                    )
+                )
+            ],
+            NOW_MS,
+        )
+        (message,) = store.outbox.due(NOW_MS, 10)
+        assert (message.subject, message.body) == (AWKWARD, AWKWARD)
+        assert message.purpose is Purpose.PAGE and message.severity is Severity.CRITICAL
+        assert (message.thread, message.question) == ("production/support/g1.1", 0)
+        assert (message.targets, message.channels) == (("ana", "on-call"), ("pager",))
 
     def test_key_is_queued_once(self, store: Store) -> None:
         """The same key is never queued again: not in the same apply, nor after it was sent."""

@@ -33,6 +33,7 @@ class Outcome(StrEnum):
     RETRY = "retry"  # it is tried again at `next_ms`
     REJECTED = "rejected"  # the channel will never take this message
     EXPIRED = "expired"  # too old to be of use to anybody
+    GAVE_UP = "gave_up"  # tried as often as is of any use
     SKIPPED = "skipped"  # somebody had acknowledged before it went out
 
 
@@ -41,7 +42,8 @@ class Delivery:
     """One try to hand one message to one channel: the delivery log. `id` is given by the store.
 
     `answer` is what the provider said. `receipt` is what the channel needs to go on with the same
-    thread: a Slack message's place, an e-mail's id, the key that a page went out under.
+    thread: a Slack message's place, an e-mail's id, the key that a page went out under. A message
+    id of 0 is a test of the channel: there is no such message.
     """
 
     message_id: int

@@ -10,7 +10,7 @@ from knowngood.core.model import FLEET, Change
 from knowngood.core.outside import KEPT_MS, TAKEN_KEPT_MS
 from knowngood.core.steps.comparison import compares_units
 from knowngood.core.window import BUCKET_MS
-from knowngood.engine.deliver import Receipts, tick_deliver
+from knowngood.engine.deliver import Link, Post, no_link, tick_deliver
 from knowngood.engine.ingest import WATERMARK_MS, Ingest
 from knowngood.engine.reconcile import ACTOR, Look, Reconciler, tick_reconcile
 from knowngood.engine.retain import Sweep
@@ -38,7 +38,8 @@ def begin_ms(store: Store, wall_ms: int) -> int:
 class Engine:
     """One engine over one store. Several may run: every apply is fenced.
 
-    `on_error` is told of a part of the tick that failed; the other parts go on.
+    `on_error` is told of a part of the tick that failed; the other parts go on. `deliver` hands
+    messages over: a server puts one in its place that waits for nobody.
     """
 
     store: Store
@@ -49,7 +50,9 @@ class Engine:
     compacted_ms: int = 0
     ticked_ms: int | None = None
     until_ms: int = 0
-    receipts: Receipts = field(default_factory=dict)
+    deliver: Callable[[Post, int], object] = tick_deliver
+    link: Link = no_link
+    paces: Mapping[str, int] = field(default_factory=dict)
     sweep: Sweep = field(default_factory=Sweep)
     failing: dict[str, int] = field(default_factory=dict)  # part -> since when, in ms
     told_trouble: bool = True  # an engine before this one may have told of something that is over
@@ -79,8 +82,14 @@ class Engine:
     def _reconcile(self, now_ms: int) -> list[Look]:
         return tick_reconcile(self.reconciler, self.until_ms, now_ms)
 
-    def _deliver(self, now_ms: int) -> int:
-        return tick_deliver(self.store, self.notifiers, now_ms, self.receipts)
+    @property
+    def post(self) -> Post:
+        """What delivering needs."""
+        policy = self.reconciler.policy
+        return Post(self.store, policy, self.notifiers, self.link, self.paces)
+
+    def _deliver(self, now_ms: int) -> None:
+        self.deliver(self.post, now_ms)
 
     def _compact(self, now_ms: int) -> None:
         """A portion a tick, until there is nothing left to do for a minute."""

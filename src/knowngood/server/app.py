@@ -2,7 +2,7 @@
 
 import socket
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -11,7 +11,8 @@ import uvicorn
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
-from knowngood.adapters.catalog import notifiers
+from knowngood.adapters.catalog import Means, channels, notifiers, paces
+from knowngood.adapters.egress import Egress, Refused
 from knowngood.core.policy import PolicyFile, own_warnings
 from knowngood.engine.ingest import Ingest
 from knowngood.engine.loop import Engine, begin_ms
@@ -20,11 +21,13 @@ from knowngood.ports import Clock, Store
 from knowngood.server import logs
 from knowngood.server.api import (
     acts,
+    answer_page,
     answers,
     approvals,
     evals,
     keep,
     machines,
+    notices,
     reads,
     refusals,
     releases,
@@ -32,10 +35,13 @@ from knowngood.server.api import (
     runbooks,
 )
 from knowngood.server.api import hooks as inbound
+from knowngood.server.courier import Courier, NothingGoesOut
+from knowngood.server.deadman import DeadMan
 from knowngood.server.desk import Desk
 from knowngood.server.guard import Guard
 from knowngood.server.heart import Heart, told
 from knowngood.server.hooks import hooks_of
+from knowngood.server.links import Links, kept_key
 from knowngood.server.metrics import Metrics
 from knowngood.server.policy_file import load_policy
 from knowngood.server.runbooks import load_library
@@ -88,7 +94,10 @@ def create_app(settings: Settings, clock: Clock | None = None, *, ticking: bool 
     Raises KnowngoodError when the policy, a notifier, a runbook or the store cannot be used.
     """
     policy = load_policy(settings.policy)
-    senders = notifiers(settings.notify)
+    egress = Egress(loopback=settings.egress_loopback, proxy=settings.egress_proxy)
+    declared = channels(policy.channels, Means(egress=egress))
+    senders = {**notifiers(settings.notify), **declared}
+    deadman = _deadman(settings, egress)
     library = load_library(settings.runbooks, policy)
     hooks = hooks_of(policy)
     store = open_store(settings.db)
@@ -101,26 +110,80 @@ def create_app(settings: Settings, clock: Clock | None = None, *, ticking: bool 
             store.states.environments(add=environment)
         ingest = Ingest(store, lambda: policy.scores)
         reconciler = new_reconciler(store, policy, now_ms)
-        reconciler.on_error = lambda key, error: told(log, f"look at {'/'.join(key)}", error)
+        reconciler.on_error = _telling_of_looks(deadman)
+        links = Links(_link_key(settings, store, now_ms), settings.public_url)
         engine = Engine(
             store,
             ingest,
             reconciler,
             senders,
-            on_error=lambda part, error: told(log, part, error),
+            on_error=_telling_of_parts(),
+            link=links.url,
+            paces=paces(policy.channels),
         )
         metrics = Metrics(store, ingest, clock)
-        heart = Heart(engine, clock, metrics)
+        courier = Courier(clock, metrics.count_delivery)
+        heart = Heart(engine, clock, metrics, deadman)
         desk = Desk(store, policy, reconciler, settings.roster)
         snapshots = Snapshots(desk, lineage(store.policies, now_ms))
     except BaseException:
         store.close()
         raise
     runtime = Runtime(
-        settings, clock, store, desk, ingest, engine, heart, metrics, snapshots, hooks
+        settings,
+        clock,
+        store,
+        desk,
+        ingest,
+        engine,
+        heart,
+        metrics,
+        snapshots,
+        links,
+        courier,
+        hooks,
     )
     runtime.library = library
     return _application(runtime, store, ticking)
+
+
+def _deadman(settings: Settings, egress: Egress) -> DeadMan | None:
+    """Whoever is given signs of life. Raises BadSettings."""
+    if not settings.heartbeat_url:
+        return None
+    try:
+        return DeadMan(egress, settings.heartbeat_url)
+    except Refused as error:
+        raise BadSettings(f"the heartbeat's address: {error}", next_step="https://...") from error
+
+
+def _link_key(settings: Settings, store: Store, now_ms: int) -> bytes:
+    """What links are signed with: the operator's key, else the database's."""
+    given = settings.link_key
+    return given.encode() if given else kept_key(store.policies, now_ms)
+
+
+def _telling_of_looks(deadman: DeadMan | None) -> Callable[[tuple[str, str], Exception], None]:
+    def tell(key: tuple[str, str], error: Exception) -> None:
+        told(log, f"look at {'/'.join(key)}", error)
+        if deadman is not None:
+            deadman.trouble()
+
+    return tell
+
+
+def _telling_of_parts() -> Callable[[str, Exception], None]:
+    """Writes failures down; that nothing goes out is said once, and again when it changes."""
+    said: list[str] = []
+
+    def tell(part: str, error: Exception) -> None:
+        if not isinstance(error, NothingGoesOut):
+            told(log, part, error)
+        elif [str(error)] != said:
+            said[:] = [str(error)]
+            log.error("nothing goes out", part=part, error=str(error))
+
+    return tell
 
 
 def open_store(db: str) -> OpenStore:
@@ -184,12 +247,14 @@ def _application(runtime: Runtime, store: OpenStore, ticking: bool) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         runtime.lanes = Lanes()
         if ticking:
+            runtime.engine.deliver = runtime.courier.tick
             runtime.heart.start()
         try:
             yield
         finally:
             if ticking:
                 runtime.heart.stop()
+                runtime.courier.stop()
             store.close()
 
     app = FastAPI(
@@ -213,6 +278,8 @@ def _application(runtime: Runtime, store: OpenStore, ticking: bool) -> FastAPI:
     app.include_router(runbooks.router)
     app.include_router(approvals.router)
     app.include_router(inbound.router)
+    app.include_router(notices.router)
+    app.include_router(answer_page.router)
     refusals.install(app)
     settings, clock = runtime.settings, runtime.clock
     app.add_middleware(Guard, hosts=settings.hosts, roster=runtime.desk.roster, now_ms=clock.now_ms)

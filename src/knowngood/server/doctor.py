@@ -6,6 +6,7 @@ from typing import Any
 
 from knowngood.core.check import problems
 from knowngood.core.explain import duration
+from knowngood.core.history import Delivery, Outcome
 from knowngood.core.model import FLEET, State
 from knowngood.core.policy import own_warnings
 from knowngood.server.desk import Desk
@@ -17,6 +18,8 @@ from knowngood.server.words import iso, many
 HEARTBEAT_MS = 10_000  # the engine ticks each second; ten missed in a row are no hiccup
 BACKLOG_COUNT = 100  # a tick hands over a hundred messages: more than that are stuck
 SKEW_MS = 5_000  # clocks of one machine do not run back; five seconds allow for a correction
+DELIVERIES_READ = 200  # of the newest: the last word of every channel that is in use
+NOT_TAKEN = (Outcome.RETRY, Outcome.REJECTED, Outcome.GAVE_UP)
 SHOWN = 20  # lines of detail: enough to see a pattern
 
 
@@ -40,6 +43,7 @@ def doctor(desk: Desk, now_ms: int, ticked_ms: int | None = None) -> dict[str, A
         *_states(states),
         _contents(desk, states),
         _outbox(desk),
+        _channels(desk),
         _schema(desk),
         _engine(desk, ticked_ms, now_ms),
         _clock(desk, now_ms),
@@ -92,6 +96,25 @@ def _outbox(desk: Desk) -> Check:
     waiting = desk.store.outbox.waiting_count()
     verdict = "warning" if waiting > BACKLOG_COUNT else "ok"
     return Check("outbox", verdict, f"{many(waiting, 'message')} to people not sent yet")
+
+
+def _channels(desk: Desk) -> Check:
+    """What each channel answered last, of those that were asked lately or are declared."""
+    last: dict[str, Delivery] = {}
+    for delivery in desk.store.deliveries.recent(DELIVERIES_READ):
+        last.setdefault(delivery.channel, delivery)
+    declared = [channel.name for channel in desk.policy.channels]
+    names = list(dict.fromkeys([*declared, *last]))
+    lines = []
+    for name in names:
+        said = f"{last[name].outcome.value} ({last[name].answer})" if name in last else "not asked"
+        lines.append(f"{name}: {said}")
+    bad = [name for name in names if name in last and last[name].outcome in NOT_TAKEN]
+    if bad:
+        words = f"messages are not taken by {', '.join(bad)}: `knowngood notify test` says more"
+        return Check("channels", "warning", words, lines[:SHOWN])
+    words = many(len(names), "channel") + (" without a failure" if last else ", not used yet")
+    return Check("channels", "ok", words, lines[:SHOWN])
 
 
 def _schema(desk: Desk) -> Check:

@@ -55,6 +55,8 @@ class Internal(KnowngoodError):
 STATUS = {
     "unauthorized": 401,
     "forbidden": 403,
+    "bad_link": 403,
+    "link_expired": 410,
     "not_found": 404,
     "method_not_allowed": 405,
     "too_large": 413,

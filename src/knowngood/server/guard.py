@@ -23,8 +23,10 @@ log = structlog.get_logger("knowngood.server")
 
 BODY_BYTES_MAX = 1024 * 1024  # a batch of observations has a few KB, the largest prompt a quarter
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
-# The one sender who cannot do otherwise: what Slack's buttons send is a form with JSON in it.
-FORM_PATHS = ("/hooks/slack",)
+# Where a signature in the address takes the place of a token; the route checks it.
+SIGNED_LINKS = "/answer/"
+# Who cannot do otherwise: what Slack's buttons and a browser's form send.
+FORM_PATHS = ("/hooks/slack", SIGNED_LINKS)
 JSON_KIND, FORM_KIND = b"application/json", b"application/x-www-form-urlencoded"
 SECRET_HEADER = b"x-knowngood-secret"
 NAMES_SHOWN = 10  # of those who may: enough to find one who is awake
@@ -86,8 +88,10 @@ class Guard:
         except KnowngoodError as error:
             await refuse(error, answer.send)
         except Exception as error:
-            # The client learns that it was us; what it was stands in the log.
-            log.error("failed", path=scope["path"], error=str(error), exc_info=error)
+            # The client learns that it was us; what it was stands in the log, a signed link not.
+            is_signed = scope["path"].startswith(SIGNED_LINKS)
+            path = SIGNED_LINKS if is_signed else scope["path"]
+            log.error("failed", path=path, error=str(error), exc_info=error)
             if not answer.started:
                 await refuse(Internal(), answer.send)
 
@@ -223,7 +227,7 @@ def _host_of(origin: str) -> str:
 
 
 def _kinds_of(path: str) -> tuple[bytes, ...]:
-    return (FORM_KIND,) if path in FORM_PATHS else (JSON_KIND,)
+    return (FORM_KIND,) if path.startswith(FORM_PATHS) else (JSON_KIND,)
 
 
 async def _whole_body(
@@ -233,8 +237,8 @@ async def _whole_body(
 
     None when the client went away in the middle of it.
 
-    Raises TooLarge, and NotJson for a body that does not say that it is JSON: what a foreign page
-    can send without asking first is never JSON.
+    Raises TooLarge, and NotJson for a body that does not say that it is of the kind that is
+    `wanted`: what a foreign page can send without asking first is never JSON.
     """
     announced = headers.get(b"content-length", b"")
     if announced.isdigit() and int(announced) > BODY_BYTES_MAX:

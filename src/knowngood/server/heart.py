@@ -7,6 +7,7 @@ import structlog
 
 from knowngood.engine.loop import TICK_MS, Engine
 from knowngood.ports import Clock
+from knowngood.server.deadman import DeadMan
 from knowngood.server.metrics import Metrics
 
 STOP_WAIT_S = 10.0  # a tick takes milliseconds; one that hangs on a database is left behind
@@ -17,9 +18,12 @@ log = structlog.get_logger("knowngood.engine")
 class Heart:
     """Ticks the engine by the clock, and never stops because one tick failed."""
 
-    def __init__(self, engine: Engine, clock: Clock, metrics: Metrics) -> None:
-        """A heart that does not beat yet."""
+    def __init__(
+        self, engine: Engine, clock: Clock, metrics: Metrics, deadman: DeadMan | None = None
+    ) -> None:
+        """A heart that does not beat yet; `deadman` is given a sign after each good beat."""
         self.engine = engine
+        self._deadman = deadman
         self._clock = clock
         self._metrics = metrics
         self._stop = Event()
@@ -37,6 +41,8 @@ class Heart:
                 log.info(
                     "acted", environment=state.environment, prompt=state.prompt, actions=actions
                 )
+            if self._deadman is not None:
+                self._deadman.after_tick(self.engine, now_ms)
         except Exception as error:
             told(log, "tick", error)
         self._metrics.tick_seconds.observe(time.perf_counter() - began_s)

@@ -6,6 +6,7 @@ from prometheus_client import CollectorRegistry, Counter, Summary, generate_late
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from knowngood.core.history import Delivery
 from knowngood.engine.ingest import Ingest
 from knowngood.engine.observe import LIVE_MS
 from knowngood.ports import Clock, Store
@@ -27,12 +28,22 @@ class Metrics(Collector):
             ["kind"],
             registry=self.registry,
         )
+        self._deliveries = Counter(
+            "knowngood_deliveries",
+            "Tries to hand a message to a channel, by how they ended",
+            ["channel", "outcome"],
+            registry=self.registry,
+        )
         self.registry.register(self)
 
     def count_actions(self, kinds: Iterable[str]) -> None:
         """Count what a look did."""
         for kind in kinds:
             self._actions.labels(kind).inc()
+
+    def count_delivery(self, delivery: Delivery) -> None:
+        """Count a try."""
+        self._deliveries.labels(delivery.channel, delivery.outcome.value).inc()
 
     def text(self) -> bytes:
         """Everything in Prometheus's text format."""

@@ -68,6 +68,10 @@ _ALERTS = Need(Role.OPERATOR, programs=True, door=Door.SECRET)
 # Every route of the server, as the application spells it; a test walks them all.
 TABLE: dict[tuple[str, str], Need] = {
     ("GET", "/healthz"): _OPEN,
+    ("GET", "/answer/{token}"): _SIGNED,
+    ("POST", "/answer/{token}"): _SIGNED,
+    ("POST", "/api/notify/test"): _ACT,
+    ("GET", "/api/notify/log"): _READ,
     ("GET", "/readyz"): _OPEN,
     ("GET", "/metrics"): _READ,
     ("GET", "/openapi.json"): _READ,

@@ -16,9 +16,11 @@ from knowngood.engine.ingest import Ingest
 from knowngood.engine.loop import Engine
 from knowngood.ports import Clock, Policies, Store
 from knowngood.server import read
+from knowngood.server.courier import Courier
 from knowngood.server.desk import Desk
 from knowngood.server.heart import Heart
 from knowngood.server.hooks import Hooks
+from knowngood.server.links import Links
 from knowngood.server.metrics import Metrics
 from knowngood.server.runbooks import Library, shipped
 from knowngood.server.settings import Settings
@@ -28,16 +30,18 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 # Lanes of threads, so that no flood of one kind starves another: a rollback always finds a thread.
-# Together they fit into PostgreSQL's twenty connections, with the engine's and the evidence's.
+# Together they fit into PostgreSQL's connections, with the engine's, the evidence's and the
+# channels', which ask for a moment once a second.
 ACT_LANE = 4
 READ_LANE = 8
 SNAPSHOT_LANE = 2
+TEST_LANE = 1  # of a channel: it may hang for as long as its provider does
 INGEST_LANE = 1  # for reports that need the store first; most are taken without a thread
 
 # Reports that wait while the store hangs, some 10 KB each; the others are sent again later.
 REPORTS_WAITING_MAX = 2_000
 
-LINEAGE = "lineage"  # where the data's name is kept, among the policies: it is the only other blob
+LINEAGE = "lineage"  # where the data's name is kept, among the policies, as links.LINK_KEY is
 
 
 @dataclass(slots=True)
@@ -47,6 +51,7 @@ class Lanes:
     acts: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(ACT_LANE))
     reads: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(READ_LANE))
     snapshots: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(SNAPSHOT_LANE))
+    tests: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(TEST_LANE))
     reports: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(INGEST_LANE))
 
 
@@ -63,6 +68,8 @@ class Runtime:
     heart: Heart
     metrics: Metrics
     snapshots: "Snapshots"
+    links: Links
+    courier: Courier
     hooks: Hooks = field(default_factory=Hooks)
     lanes: Lanes = field(default_factory=Lanes)
     library: Library = field(default_factory=shipped)
@@ -74,6 +81,10 @@ class Runtime:
     async def read(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Do the work in the lane of questions."""
         return await _in_lane(self.lanes.reads, functools.partial(work, *args, **kwargs))
+
+    async def test(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Do the work where nobody else waits for it."""
+        return await _in_lane(self.lanes.tests, functools.partial(work, *args, **kwargs))
 
     async def take(self, batch: Batch, refused: Mapping[str, int], now_ms: int) -> Receipt:
         """Take a report in; nobody else waits if the store has to be asked first.

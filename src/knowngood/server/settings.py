@@ -2,16 +2,19 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from knowngood.core.content import check_environment_name
 from knowngood.core.errors import KnowngoodError
 from knowngood.server.tokens import Roster, read_file, roster_of
 
 TOKEN_VARIABLE = "KNOWNGOOD_TOKEN"  # noqa: S105 - the name of a variable
+LINK_KEY_VARIABLE = "KNOWNGOOD_LINK_KEY"
+LINK_KEY_CHARS_MIN = 32
 MEMORY = "memory:"
 ANY_HOST = ("0.0.0.0", "::")  # noqa: S104 - recognised, in order to refuse them
 
@@ -28,7 +31,10 @@ class Settings:
 
     `db` is a file, a `postgresql://` URL, or `memory:` (nothing is kept). `tokens` are written as
     knowngood.server.tokens says, as are the lines of `token_file`. `runbooks` is a folder of
-    runbooks of your own. Raises BadSettings for values that contradict each other, and BadToken.
+    runbooks of your own. `public_url` is where people find this server from outside; links in
+    messages begin with it, signed with `link_key`. The way out leads through `egress_proxy` if
+    there is one; `egress_loopback` lets it lead to this machine and speak plain HTTP there, for
+    tests. Raises BadSettings for values that contradict each other, and BadToken.
     """
 
     db: str = "knowngood.db"
@@ -42,6 +48,11 @@ class Settings:
     environments: tuple[str, ...] = ()
     notify: tuple[str, ...] = ("log",)
     runbooks: str | None = None
+    public_url: str = ""
+    link_key: str = field(default="", repr=False)
+    heartbeat_url: str = field(default="", repr=False)  # whoever knows it can keep us alive
+    egress_proxy: str = field(default="", repr=False)
+    egress_loopback: bool = False
 
     def __post_init__(self) -> None:
         if not self.db:
@@ -54,6 +65,7 @@ class Settings:
             check_environment_name(environment)
         _ = self.roster
         _check_exposure(self)
+        _check_links(self)
 
     @property
     def is_local(self) -> bool:
@@ -70,7 +82,9 @@ class Settings:
     def hosts(self) -> frozenset[str]:
         """The names under which browsers and clients may address this server."""
         bound = () if self.host in ANY_HOST else (self.host,)
-        names = ("localhost", "127.0.0.1", "::1", *bound, *self.allow_hosts)
+        public = urlsplit(self.public_url).hostname
+        outside = (public,) if public else ()
+        names = ("localhost", "127.0.0.1", "::1", *bound, *self.allow_hosts, *outside)
         return frozenset(name.strip("[]").lower() for name in names)
 
 
@@ -102,7 +116,33 @@ def settings_from(values: Mapping[str, Any], environ: Mapping[str, str] = os.env
     if not taken.get("tokens") and taken.get("token_file") is None:
         given = environ.get(TOKEN_VARIABLE, "")
         taken["tokens"] = tuple(token.strip() for token in given.split(",") if token.strip())
+    taken.setdefault("link_key", environ.get(LINK_KEY_VARIABLE, "").strip())
     return Settings(**taken)
+
+
+def _check_links(settings: Settings) -> None:
+    if settings.public_url:
+        try:
+            parts = urlsplit(settings.public_url)
+            host = parts.hostname
+        except ValueError:
+            host = None
+        if not host or parts.scheme not in ("https", "http") or parts.query or parts.fragment:
+            raise BadSettings(
+                f"{settings.public_url!r} is not where a browser could find this server",
+                next_step="--public-url https://knowngood.example.com",
+            )
+        if parts.scheme == "http" and not is_loopback(host):
+            raise BadSettings(
+                f"links to {host} would be answered in the clear", next_step="use https"
+            )
+    if settings.link_key and len(settings.link_key) < LINK_KEY_CHARS_MIN:
+        raise BadSettings(
+            f"{LINK_KEY_VARIABLE} has {len(settings.link_key)} characters; "
+            f"it needs at least {LINK_KEY_CHARS_MIN}",
+            next_step="make one: python3 -c 'import secrets; print(secrets.token_urlsafe(32))', "
+            "or leave it out: then the database keeps one",
+        )
 
 
 def _check_exposure(settings: Settings) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from knowngood.core.history import Delivery
 from knowngood.core.model import Change, ClientSeen, State
 from knowngood.core.purge import Purge
 from knowngood.core.window import Bucket
@@ -12,6 +13,7 @@ from knowngood.ports import (
     NO_UNITS,
     Checkpoints,
     Delivered,
+    Deliveries,
     Notifier,
     Outbox,
     Page,
@@ -26,6 +28,7 @@ from knowngood.ports import (
 )
 from knowngood.sim.passing import (
     PassingCheckpoints,
+    PassingDeliveries,
     PassingOutbox,
     PassingRetention,
     PassingSeries,
@@ -81,6 +84,7 @@ POINTS = (
     "sent.after",
     "purge.before",
     "purge.after",
+    "noted.after",
 )
 
 
@@ -174,7 +178,7 @@ class Gate:
         if self._scripted(point, "lost_ack", changes):
             raise Injected(f"the answer was lost at {point}")
         # A crash is drawn where something is changed: most of an engine's ticks only append.
-        rare = point.startswith("append") and self.nemesis.rng.random() >= RARELY
+        rare = point.startswith(("append", "noted")) and self.nemesis.rng.random() >= RARELY
         if not rare and self.nemesis.strikes("crash"):
             raise Crash(point)
 
@@ -212,6 +216,7 @@ def sim_store(store: Store, gate: Gate) -> Store:
         units=store.units,
         runs=store.runs,
         outside=store.outside,
+        deliveries=GatedDeliveries(store.deliveries, gate),
     )
 
 
@@ -310,6 +315,20 @@ class GatedRetention(PassingRetention):
         if self.gate.nemesis.strikes("lost_ack"):
             raise Injected("the answer to a purge was lost")
         return gone
+
+
+class GatedDeliveries(PassingDeliveries):
+    """The delivery log as one engine reaches it."""
+
+    def __init__(self, inner: Deliveries, gate: Gate) -> None:
+        """Behind `gate`."""
+        super().__init__(inner)
+        self.gate = gate
+
+    def add(self, delivery: Delivery) -> None:
+        """See ports.Deliveries; may die after the write."""
+        self.inner.add(delivery)
+        self.gate.passes("noted.after")
 
 
 @dataclass(slots=True)

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from knowngood.core.history import Outgoing
+from knowngood.core.history import Delivery, Outgoing
 from knowngood.core.model import (
     Change,
     ClientSeen,
@@ -15,6 +15,7 @@ from knowngood.core.window import Bucket
 from knowngood.ports import (
     NO_UNITS,
     Checkpoints,
+    Deliveries,
     Outbox,
     Retention,
     Series,
@@ -156,3 +157,27 @@ class PassingRetention:
     def purge(self, order: Purge, now_ms: int) -> list[str]:
         """Pass on."""
         return self.inner.purge(order, now_ms)
+
+
+class PassingDeliveries:
+    """The delivery log of another store. See ports.Deliveries."""
+
+    def __init__(self, inner: Deliveries) -> None:
+        """Pass on to `inner`."""
+        self.inner = inner
+
+    def add(self, delivery: Delivery) -> None:
+        """Pass on."""
+        self.inner.add(delivery)
+
+    def of(self, message_ids: Iterable[int]) -> dict[int, list[Delivery]]:
+        """Pass on."""
+        return self.inner.of(message_ids)
+
+    def receipts(self, thread: str) -> dict[str, str]:
+        """Pass on."""
+        return self.inner.receipts(thread)
+
+    def recent(self, limit: int, thread: str | None = None) -> list[Delivery]:
+        """Pass on."""
+        return self.inner.recent(limit, thread)

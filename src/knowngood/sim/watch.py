@@ -103,6 +103,7 @@ def watched(store: Store, witness: Witness) -> Store:
         units=store.units,
         runs=store.runs,
         outside=store.outside,
+        deliveries=store.deliveries,
     )
 
 

@@ -22,7 +22,6 @@ from knowngood.core.model import (
     FLEET,
     Change,
     Content,
-    Severity,
     State,
     Version,
 )
@@ -409,7 +408,7 @@ class SqlOutbox:
             connection.execute(update(outbox).where(waits).values(**values))
 
 
-OUTGOING_BODY = ("environment", "prompt", "audience", "severity", "subject", "body", "created_ms")
+OUTGOING_COLUMNS = ("id", "key", "next_try_ms", "attempt_count")
 
 
 def _outgoing_row(message: Outgoing) -> dict[str, Any]:
@@ -418,20 +417,13 @@ def _outgoing_row(message: Outgoing) -> dict[str, Any]:
         "key": message.key,
         "next_try_ms": message.next_try_ms,
         "attempt_count": message.attempt_count,
-        "body": to_text({name: data[name] for name in OUTGOING_BODY}),
+        "body": to_text({k: value for k, value in data.items() if k not in OUTGOING_COLUMNS}),
     }
 
 
 def _outgoing(row: Row[Any]) -> Outgoing:
-    body = json.loads(row.body)
-    return Outgoing(
-        id=row.id,
-        key=row.key,
-        next_try_ms=row.next_try_ms,
-        attempt_count=row.attempt_count,
-        severity=Severity(body.pop("severity")),
-        **body,
-    )
+    columns = {name: getattr(row, name) for name in OUTGOING_COLUMNS}
+    return from_data(Outgoing, {**json.loads(row.body), **columns})
 
 
 class SqlPolicies:

@@ -37,6 +37,7 @@ from knowngood.core.unit_sums import Tally
 from knowngood.core.window import Bucket
 from knowngood.ports import NO_UNITS, UnitArm, UnitKey, VersionKey
 from knowngood.store.memory_data import Data, Timeline
+from knowngood.store.memory_deliveries import MemoryDeliveries
 from knowngood.store.memory_outside import MemoryOutside
 from knowngood.store.memory_runs import MemoryRuns
 from knowngood.store.memory_versions import MemoryEvaluations, MemoryReleases
@@ -61,6 +62,7 @@ def open_memory() -> OpenStore:
         units=MemoryUnits(data),
         runs=MemoryRuns(data),
         outside=MemoryOutside(data),
+        deliveries=MemoryDeliveries(data),
         close=lambda: None,
         timekeeper=timekeeper,
     )

@@ -11,7 +11,7 @@ from knowngood.core.errors import (
     UnknownEnvironment,
 )
 from knowngood.core.evaluation import Evaluation
-from knowngood.core.history import AuditEntry, Outgoing
+from knowngood.core.history import AuditEntry, Delivery, Outgoing
 from knowngood.core.model import (
     ClientSeen,
     State,
@@ -74,6 +74,8 @@ class Data:
     log: list[AuditEntry] = field(default_factory=list)
     queued: set[str] = field(default_factory=set)
     waiting: dict[int, Outgoing] = field(default_factory=dict)
+    deliveries: list[Delivery] = field(default_factory=list)
+    tries: dict[int, list[Delivery]] = field(default_factory=dict)  # by message
     series: dict[VersionKey, Timeline] = field(default_factory=dict)
     clients: dict[str, ClientSeen] = field(default_factory=dict)
     scores: dict[tuple[str, str], tuple[int, int]] = field(default_factory=dict)

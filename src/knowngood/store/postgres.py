@@ -16,6 +16,7 @@ from knowngood.core.errors import StoreUnavailable
 from knowngood.store.checkpoints import SqlCheckpoints
 from knowngood.store.control import SqlLog, SqlOutbox, SqlPolicies, SqlRegistry, SqlStates
 from knowngood.store.database import LOCK_WAIT_MS, Database
+from knowngood.store.deliveries import SqlDeliveries
 from knowngood.store.evaluations import SqlEvaluations
 from knowngood.store.migrate import ensure
 from knowngood.store.observations import SqlClients, SqlSeries
@@ -28,7 +29,7 @@ from knowngood.store.tables import CONTROL_SCHEMA, OBSERVATIONS_SCHEMA
 from knowngood.store.units import SqlUnits
 
 # Servers allow 100 connections by default; two of our servers and other programs must fit.
-CONNECTIONS_MAX = 20
+CONNECTIONS_MAX = 24
 CONNECT_TIMEOUT_S = 10
 
 # Advisory locks are numbers. The first keeps ours apart from other programs'.
@@ -40,8 +41,9 @@ LOCKS = {
     "checkpoints": 4,
     "retention": 5,
     "units": 6,
-    "runs": 7,
-    "outside": 8,
+    "deliveries": 7,
+    "runs": 8,
+    "outside": 9,
 }
 
 
@@ -81,6 +83,7 @@ def open_postgres(url: str) -> OpenStore:
         runs=SqlRuns(database),
         units=SqlUnits(database),
         outside=SqlOutside(database),
+        deliveries=SqlDeliveries(database),
         close=engine.dispose,
         timekeeper=timekeeper,
     )

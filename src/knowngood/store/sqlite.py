@@ -26,6 +26,7 @@ from knowngood.store.absent import (
 from knowngood.store.checkpoints import SqlCheckpoints
 from knowngood.store.control import SqlLog, SqlOutbox, SqlPolicies, SqlRegistry, SqlStates
 from knowngood.store.database import LOCK_WAIT_MS, WRITING, Database
+from knowngood.store.deliveries import SqlDeliveries
 from knowngood.store.evaluations import SqlEvaluations
 from knowngood.store.migrate import ensure
 from knowngood.store.observations import SqlClients, SqlSeries
@@ -91,6 +92,7 @@ def open_sqlite(path: str | Path, *, observations_needed: bool = True) -> OpenSt
         runs=SqlRuns(control),
         units=units,
         outside=SqlOutside(control),
+        deliveries=SqlDeliveries(control),
         close=close,
         timekeeper=timekeeper,
     )

@@ -93,6 +93,23 @@ outbox = Table(
     sqlite_autoincrement=True,
 )
 
+# What each channel answered, try by try. A try of no message (a test) has message_id 0.
+deliveries = Table(
+    "deliveries",
+    CONTROL,
+    Column("id", RowId, primary_key=True, autoincrement=True),
+    Column("message_id", BigInteger, nullable=False),
+    Column("channel", Text, nullable=False),
+    Column("thread", Text, nullable=False),
+    Column("outcome", Text, nullable=False),
+    Column("at_ms", BigInteger, nullable=False),
+    Column("receipt", Text),  # JSON; null when there is none
+    Column("body", Text, nullable=False),
+    Index("deliveries_message", "message_id", "id"),
+    Index("deliveries_thread", "thread", "id"),
+    sqlite_autoincrement=True,
+)
+
 policies = Table(
     "policies",
     CONTROL,

@@ -19,6 +19,8 @@ class LogNotifier:
         self._logger.warning(
             page.subject,
             page=page.key,
+            purpose=page.purpose.value,
+            thread=page.thread,
             audience=page.audience,
             severity=page.severity.value,
             environment=page.environment,
