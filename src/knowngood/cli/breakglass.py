@@ -138,6 +138,12 @@ def _audit(
     return read.audit(desk, environment, prompt, after, limit)
 
 
+def _verify(
+    desk: Desk, after: int = 0, before: str = "", expect: str | None = None
+) -> Mapping[str, Any]:
+    return read.audit_verify(desk, after, before, expect)
+
+
 def _report(
     desk: Desk,
     environment: str = ENVIRONMENT,
@@ -162,6 +168,7 @@ READS: tuple[tuple[str, Answer], ...] = (
     (r"/api/prompts/([^/]+)/gates", _gates),
     (r"/api/status", _status),
     (r"/api/audit", _audit),
+    (r"/api/audit/verify", _verify),
     (r"/api/audit/([0-9]+)", lambda desk, entry: read.audit_entry(desk, int(entry))),
     (r"/api/audit/([0-9]+)/replay", lambda desk, entry: rerun(desk, int(entry))),
     (r"/api/policy/check", lambda desk: check(desk, desk.policy)),

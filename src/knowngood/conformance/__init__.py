@@ -22,6 +22,7 @@ from knowngood.conformance.control import (
     StatesConformance,
 )
 from knowngood.conformance.evaluations import EvaluationsConformance
+from knowngood.conformance.incidents import IncidentsConformance
 from knowngood.conformance.observations import (
     CheckpointsConformance,
     ClientsConformance,
@@ -47,5 +48,6 @@ class StoreConformance(
     ReleasesConformance,
     RetentionConformance,
     UnitsConformance,
+    IncidentsConformance,
 ):
     """All laws of a store. Subclass it and give it a `store` fixture."""

@@ -7,6 +7,7 @@ from knowngood.core.check import refuse
 from knowngood.core.errors import StaleState
 from knowngood.core.evolve import audit_entries, evolve, moves_route, outgoing
 from knowngood.core.history import AuditEntry, Outgoing
+from knowngood.core.incident import Filing, filings
 from knowngood.core.model import (
     Change,
     State,
@@ -23,6 +24,7 @@ class Commit:
     generations: Mapping[str, int]
     audit: tuple[AuditEntry, ...]
     outgoing: tuple[Outgoing, ...]
+    incidents: tuple[Filing, ...] = ()
 
 
 def keys(changes: Sequence[Change]) -> list[StateKey]:
@@ -50,7 +52,7 @@ def commit(
     Raises StaleState if a revision is not the one that was seen, BadState if a result makes no
     sense.
     """
-    states, audit, messages = [], [], []
+    states, audit, messages, incidents = [], [], [], []
     for change in changes:
         state = before[change.environment, change.prompt]
         if state.revision != change.revision_seen:
@@ -68,7 +70,8 @@ def commit(
         states.append(after)
         audit.extend(audit_entries(change, after, generation, now_ms))
         messages.extend(outgoing(change, now_ms))
-    return Commit(tuple(states), risen, tuple(audit), tuple(messages))
+        incidents.extend(filings(state, change, now_ms))
+    return Commit(tuple(states), risen, tuple(audit), tuple(messages), tuple(incidents))
 
 
 def _stale(change: Change, state: State, last: AuditEntry | None) -> StaleState:

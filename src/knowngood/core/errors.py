@@ -111,6 +111,12 @@ class UnknownEntry(KnowngoodError):
     code = "unknown_entry"
 
 
+class UnknownIncident(KnowngoodError):
+    """There is no incident with this id."""
+
+    code = "unknown_incident"
+
+
 class UnknownEvaluation(KnowngoodError):
     """There is no such evaluation."""
 

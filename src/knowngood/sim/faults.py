@@ -205,6 +205,7 @@ def sim_store(store: Store, gate: Gate) -> Store:
         releases=store.releases,
         retention=store.retention,
         units=store.units,
+        incidents=store.incidents,
     )
 
 

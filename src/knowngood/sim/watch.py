@@ -78,6 +78,7 @@ def watched(store: Store, witness: Witness) -> Store:
         releases=store.releases,
         retention=store.retention,
         units=store.units,
+        incidents=store.incidents,
     )
 
 

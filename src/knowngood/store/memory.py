@@ -37,6 +37,7 @@ from knowngood.core.unit_sums import Tally
 from knowngood.core.window import Bucket
 from knowngood.ports import NO_UNITS, UnitArm, UnitKey, VersionKey
 from knowngood.store.memory_data import Data, Timeline
+from knowngood.store.memory_incidents import MemoryIncidents, file_incidents
 from knowngood.store.memory_versions import MemoryEvaluations, MemoryReleases
 from knowngood.store.opened import OpenStore
 
@@ -57,6 +58,7 @@ def open_memory() -> OpenStore:
         releases=MemoryReleases(data),
         retention=MemoryRetention(data),
         units=MemoryUnits(data),
+        incidents=MemoryIncidents(data),
         close=lambda: None,
     )
 
@@ -148,6 +150,7 @@ class MemoryStates:
             data.states.update(zip(before, done.states, strict=True))
             data.generations.update(done.generations)
             data.write_history(done.audit)
+            file_incidents(data, done.incidents)
             for message in done.outgoing:
                 if message.key not in data.queued:
                     data.queued.add(message.key)
@@ -209,6 +212,24 @@ class MemoryLog:
             if not 1 <= entry_id <= len(self._data.log):
                 raise UnknownEntry(f"there is no entry {entry_id}")
             return self._data.log[entry_id - 1]
+
+    def follow(self, after_id: int = 0, limit: int = 100) -> list[AuditEntry]:
+        """See ports.Log."""
+        with self._data.lock:
+            return self._data.log[after_id : after_id + max(0, limit)]
+
+    def between(
+        self, environment: str, prompt: str, since_ms: int, until_ms: int, limit: int
+    ) -> list[AuditEntry]:
+        """See ports.Log."""
+        with self._data.lock:
+            found = [
+                line
+                for line in self._data.log
+                if (line.environment, line.prompt) == (environment, prompt)
+                and since_ms <= line.at_ms <= until_ms
+            ]
+        return found[: max(0, limit)]
 
 
 class MemoryOutbox:

@@ -17,6 +17,7 @@ from knowngood.store.checkpoints import SqlCheckpoints
 from knowngood.store.control import SqlLog, SqlOutbox, SqlPolicies, SqlRegistry, SqlStates
 from knowngood.store.database import LOCK_WAIT_MS, Database
 from knowngood.store.evaluations import SqlEvaluations
+from knowngood.store.incidents import SqlIncidents
 from knowngood.store.migrate import ensure
 from knowngood.store.observations import SqlClients, SqlSeries
 from knowngood.store.opened import OpenStore
@@ -67,6 +68,7 @@ def open_postgres(url: str) -> OpenStore:
         releases=SqlReleases(database),
         retention=SqlRetention(database),
         units=SqlUnits(database),
+        incidents=SqlIncidents(database),
         close=engine.dispose,
     )
 

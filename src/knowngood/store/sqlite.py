@@ -27,6 +27,7 @@ from knowngood.store.checkpoints import SqlCheckpoints
 from knowngood.store.control import SqlLog, SqlOutbox, SqlPolicies, SqlRegistry, SqlStates
 from knowngood.store.database import LOCK_WAIT_MS, WRITING, Database
 from knowngood.store.evaluations import SqlEvaluations
+from knowngood.store.incidents import SqlIncidents
 from knowngood.store.migrate import ensure
 from knowngood.store.observations import SqlClients, SqlSeries
 from knowngood.store.opened import OpenStore
@@ -86,6 +87,7 @@ def open_sqlite(path: str | Path, *, observations_needed: bool = True) -> OpenSt
         releases=SqlReleases(control),
         retention=SqlRetention(control),
         units=units,
+        incidents=SqlIncidents(control),
         close=close,
     )
 
