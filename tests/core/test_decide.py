@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from knowngood.core.asking import Purpose
 from knowngood.core.explain import decision_words
 from knowngood.core.model import (
     FLEET,
@@ -551,7 +552,9 @@ def test_blindness_pages_once_and_again_after_it_ended():
     story.census = ALL_SILENT
     story.sees(20 * SECOND)
     assert kinds(story.done) == ["blind", "blind.ended", "blind"]
-    assert len({p.key for p in pages(story.done)}) == 2
+    told = pages(story.done)
+    assert [p.purpose for p in told] == [Purpose.PAGE, Purpose.RESOLVED, Purpose.PAGE]
+    assert len({p.key for p in told}) == 3 and told[0].thread == told[1].thread
 
 
 @pytest.mark.parametrize("windows", [{"v2": BAD}, ASKED, OBSERVED, ALERTED])

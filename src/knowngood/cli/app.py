@@ -6,6 +6,7 @@ import typer
 from typer.core import TyperGroup
 
 from knowngood.cli import (
+    answers,
     audit,
     automation,
     backtest,
@@ -94,6 +95,9 @@ def _register() -> None:
         ("status", status.status),
         ("explain", explain.explain),
         ("rollback", rollback.rollback),
+        ("approve", answers.approve),
+        ("decline", answers.decline),
+        ("ack", answers.ack),
         ("push", push.push),
         ("promote", promote.promote),
         ("gates", rollouts.gates),

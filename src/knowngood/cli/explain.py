@@ -68,6 +68,21 @@ def _print_head(answer: dict[str, Any]) -> None:
     if incident:
         said = f"incident {incident['id']}, {incident['severity']}, open for {incident['open_for']}"
         say(Text(f"  {said}", style="bold red"))
+    _print_asked(state)
+
+
+def _print_asked(state: dict[str, Any]) -> None:
+    """What waits for a person: the open question, and the pages nobody has taken."""
+    question = state["question"]
+    if question:
+        said = f"question {question['number']}: {question['words']} ({question['left']})"
+        say(Text(f"  {said}", style="bold yellow"))
+        if question["stage"] != "observing":
+            say(f"    {question['answers']}")
+    for page in state["pages"]:
+        by = page["acknowledged_by"]
+        how = f"taken by {by}" if by else f"told to level {page['level']}, nobody has taken it"
+        say(f"  page {page['thread']}: {how}, {page['told_ago']} ago")
 
 
 def _print_rollout(rollout: dict[str, Any] | None) -> None:

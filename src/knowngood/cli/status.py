@@ -103,6 +103,8 @@ def _state(row: dict[str, Any]) -> str:
     # What a clear prompt still waits on is for `explain`: nobody has to do anything about it.
     waits = row["waiting_on"] and row["verdict"] != "clear"
     parts = [row["phase"] if row["phase"] != "steady" or not waits else ""]
+    if row["question"] and row["question"]["stage"] == "asked":
+        parts.insert(0, f"asks {row['question']['who']} ({row['question']['left']})")
     if row["incident"]:
         parts.insert(0, f"incident {row['incident']['id']} ({row['incident']['severity']})")
     if waits:

@@ -28,6 +28,8 @@ from knowngood.core.steps.bake import bake
 from knowngood.core.steps.brakes import in_force
 from knowngood.core.steps.case import Case, Step
 from knowngood.core.steps.confirm import confirm
+from knowngood.core.steps.escalate import escalate
+from knowngood.core.steps.follow import follow
 from knowngood.core.steps.gradual import descend
 from knowngood.core.steps.ladder import climb
 from knowngood.core.steps.notice import alert, blindness
@@ -90,10 +92,16 @@ def _steps(case: Case) -> tuple[Step, ...]:
     """The steps of the phase in force, protection first."""
     match case.state.phase:
         case Verifying() as phase:
-            return (verify(case, phase), blindness(case))
+            return (verify(case, phase), escalate(case), blindness(case))
         case Confirming() as phase:
             # A hold of a rollback does not keep one that is under way from going on.
-            return (confirm(case, phase), descend(case), blindness(case))
+            return (
+                confirm(case, phase),
+                follow(case),
+                escalate(case),
+                descend(case),
+                blindness(case),
+            )
         case Steady():
             return (
                 respond(case),
@@ -101,6 +109,8 @@ def _steps(case: Case) -> tuple[Step, ...]:
                 blindness(case),
                 _automation_ended(case),
                 settle(case),
+                follow(case),
+                escalate(case),
                 descend(case),
                 alert(case),
                 climb(case),

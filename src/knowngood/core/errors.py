@@ -165,6 +165,18 @@ class TargetUnfit(KnowngoodError):
     code = "target_evaluation"
 
 
+class NothingAsked(KnowngoodError):
+    """Nothing is asked that could be answered."""
+
+    code = "nothing_asked"
+
+
+class StaleAnswer(KnowngoodError):
+    """The answer is to another question than the one that is open."""
+
+    code = "stale_answer"
+
+
 class NotConfirmed(KnowngoodError):
     """Problem not confirmed: nothing is found wrong, so nothing was changed."""
 

@@ -274,6 +274,10 @@ def _other_wait_words(wait: Wait, have: int, need: int) -> str:
             return "a first `knowngood promote`: nothing is routed here"
         case "operator":
             return f"an operator: {detail}"
+        case "answer":
+            return f"{detail}; {_left(wait.need)}"
+        case "ack":
+            return f"{detail} to acknowledge the page before others are told; {_left(wait.need)}"
         case "brake":
             return f"a brake: {detail}"
         case "attribution":
@@ -285,6 +289,10 @@ def _other_wait_words(wait: Wait, have: int, need: int) -> str:
             return f"calls of the control {detail}, to see whether it fails too ({have} of {need})"
         case _:
             return detail or wait.kind
+
+
+def _left(left_ms: float | None) -> str:
+    return f"{duration(_count(left_ms))} left" if (left_ms or 0) > 0 else "overdue"
 
 
 def _count(value: float | None) -> int:

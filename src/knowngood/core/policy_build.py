@@ -69,7 +69,9 @@ class PolicyFile:
         if entries not in self._resolved:
             merged = merge_prompt(self.data, entries)
             built = build(merged, self.scores, self.counters, self.revision)
-            self._resolved[entries] = replace(built, delegated=self._delegated())
+            self._resolved[entries] = replace(
+                built, delegated=self._delegated(), listed_audiences=tuple(self.audiences)
+            )
         return self._resolved[entries]
 
     def entries_of(self, name: str) -> tuple[str, ...]:

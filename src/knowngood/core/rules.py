@@ -166,4 +166,5 @@ class PromptPolicy:
     escalation: EscalationRule = DEFAULT_ESCALATION
     approvals: ApprovalRule = DEFAULT_APPROVALS
     delegated: tuple[str, ...] = ()  # audiences of a pager that escalates by itself
+    listed_audiences: tuple[str, ...] = ()  # those that say their channels
     revision: str = ""  # digest of the canonical policy it was taken from

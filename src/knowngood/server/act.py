@@ -258,6 +258,11 @@ def outgoing_day(desk: Desk, state: State, now_ms: int) -> Window | None:
 # --- Rollback
 
 
+def nothing_first(case: Case) -> tuple[Action, ...]:
+    """A rollback that answers no question."""
+    return ()
+
+
 def rollback(
     desk: Desk,
     environment: str,
@@ -270,12 +275,14 @@ def rollback(
     quarantine: bool = True,
     gradual: Gradual | None = None,
     alone: bool = False,
+    first: Callable[[Case], tuple[Action, ...]] = nothing_first,
 ) -> dict[str, Any]:
     """Go back to a known-good version, at once and for everybody; no brake holds it.
 
     Without a target, to the newest known-good version. With `confirm` nothing happens unless
     something is found wrong. With `gradual` it takes its stages. What it was released with goes
-    back in the same transaction, unless `alone`. Raises Unknown…, NotRouted, NoTarget, Quarantined,
+    back in the same transaction, unless `alone`. `first` gives what is done before it, and may
+    refuse. Raises Unknown…, NotRouted, NoTarget, Quarantined,
     NotKnownGood, NotConfirmed, TargetUnfit, BadLadder, InProgress or StaleState.
     """
     desk.check_environment(environment)
@@ -306,9 +313,13 @@ def rollback(
         seen.append(case)
         if wanted is None and case.state.route and seen[0].state.route:
             _refuse_another(seen[0].suspect, case)
-        if trouble is None:
-            return operator.roll_back(case, request)
-        return _roll_back_blindly(case, request, trouble)
+        before = first(case)
+        moved = (
+            operator.roll_back(case, request)
+            if trouble is None
+            else _roll_back_blindly(case, request, trouble)
+        )
+        return (*before, *moved) if moved else ()
 
     done = carry_out(desk, environment, name, ask, decide, now_ms, beside)
     result = _rollback_result(desk, done, now_ms)

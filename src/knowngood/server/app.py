@@ -18,7 +18,17 @@ from knowngood.engine.loop import Engine, begin_ms
 from knowngood.engine.reconcile import new_reconciler
 from knowngood.ports import Clock, Store
 from knowngood.server import logs
-from knowngood.server.api import acts, evals, keep, machines, reads, refusals, releases, rollouts
+from knowngood.server.api import (
+    acts,
+    answers,
+    evals,
+    keep,
+    machines,
+    reads,
+    refusals,
+    releases,
+    rollouts,
+)
 from knowngood.server.desk import Desk
 from knowngood.server.guard import Guard
 from knowngood.server.heart import Heart, told
@@ -184,6 +194,7 @@ def _application(runtime: Runtime, store: OpenStore, ticking: bool) -> FastAPI:
     app.router.routes[:0] = machines.routes()
     app.include_router(reads.router)
     app.include_router(acts.router)
+    app.include_router(answers.router)
     app.include_router(evals.router)
     app.include_router(keep.router)
     app.include_router(rollouts.router)

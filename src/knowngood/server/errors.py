@@ -55,6 +55,8 @@ STATUS = {
     "not_known_good": 409,
     "no_target": 409,
     "not_confirmed": 409,
+    "nothing_asked": 409,
+    "stale_answer": 409,
     "not_frozen": 409,
     "not_comparable": 409,
     "in_progress": 409,

@@ -25,6 +25,7 @@ from knowngood.core.tree import condition_words
 from knowngood.core.window import Window
 from knowngood.engine.observe import LOOKBACK_MS, census
 from knowngood.engine.reconcile import Look
+from knowngood.server.asked import alarms_data, question_data
 from knowngood.server.desk import Desk
 from knowngood.server.read import census_words, fleet_hold, stamp
 from knowngood.server.rollouts import explained
@@ -199,6 +200,8 @@ def _row(state: State, now_ms: int) -> dict[str, Any]:
         "phase": doing_words(state),
         "phase_kind": type(state.phase).__name__.lower(),
         "incident": _incident(state.incident, now_ms),
+        "question": question_data(state, now_ms),
+        "pages": alarms_data(state, now_ms),
         "automation": hold_data(state.automation, now_ms),
         "age_ms": age_ms(state, state.route.suspect.version, now_ms) if state.route else None,
     }

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+from knowngood.core.asking import Purpose
 from knowngood.core.codec import to_data
 from knowngood.core.explain import finding_words, proof_words
 from knowngood.core.model import (
@@ -65,12 +66,42 @@ IDLE = Step()
 
 
 def page(
-    case: Case, key: str, audience: str, severity: Severity, subject: str, body: str
+    case: Case,
+    key: str,
+    audience: str,
+    severity: Severity,
+    subject: str,
+    body: str,
+    *,
+    purpose: Purpose = Purpose.NOTE,
+    thread: str = "",
+    question: int | None = None,
 ) -> tuple[Notify, ...]:
     """A message to people; none from an environment that never pages."""
     if case.state.environment in QUIET_ENVIRONMENTS:
         return ()
-    return (Notify(key, audience, severity, subject, body),)
+    return (Notify(key, audience, severity, subject, body, purpose, thread, question),)
+
+
+def resolved(
+    case: Case, incident: Incident, key: str, severity: Severity, subject: str, body: str
+) -> tuple[Notify, ...]:
+    """The word that an incident is over, in its own thread and in each that was opened for it."""
+    others = [a.thread for a in case.state.alarms if a.thread.startswith(f"{incident.id}:")]
+    return tuple(
+        note
+        for thread in (incident.id, *others)
+        for note in page(
+            case,
+            key if thread == incident.id else f"{key}:{thread}",
+            "incidents",
+            severity,
+            subject,
+            body,
+            purpose=Purpose.RESOLVED,
+            thread=thread,
+        )
+    )
 
 
 def title(case: Case) -> str:
@@ -158,4 +189,5 @@ def incident_for(
         triggers=tuple(dict.fromkeys((*open_one.triggers, *names))),
         opened_ms=open_one.opened_ms,
         outcome=open_one.outcome,
+        part_of=open_one.part_of,
     )

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from knowngood.core.asking import Purpose, Question
 from knowngood.core.explain import few, wait_words
 from knowngood.core.look import breaches
 from knowngood.core.model import (
@@ -12,12 +13,14 @@ from knowngood.core.model import (
     Record,
     Response,
     SetIncident,
+    SetQuestion,
     SetRollout,
     Severity,
     Steady,
     Told,
     Wait,
 )
+from knowngood.core.steps.ask import ask_on_call
 from knowngood.core.steps.attribution import Blame, attribute
 from knowngood.core.steps.brakes import brake, held_notice
 from knowngood.core.steps.case import (
@@ -52,20 +55,20 @@ def confirm(case: Case, phase: Confirming) -> Step:
     if not found or phase.version != case.suspect:
         return _not_confirmed(case, phase)
     if held := brake(case, found, phase.began_ms):
-        return _hold(case, found, held.kind, held.words)
+        return hold(case, found, held.kind, held.words)
     blame = attribute(case, found, phase.began_ms)
     if blame.blame is Blame.UNCLEAR:
         if case.now_ms - phase.began_ms >= _limit_ms(case, phase.trigger):
             words = f"it is not clear yet who is at fault: {wait_words(blame.waiting_on[0])}"
-            return _hold(case, found, "unclear", words)
+            return hold(case, found, "unclear", words)
         return Step(waiting_on=blame.waiting_on)
     target = choose_target(case.state, case.suspect, case.observed.unfit)
     if target is None:
-        return _hold(case, found, "no_target", _no_target_words(case))
-    return _with_release(case, automatic_switch(case, found, target), sentence(found))
+        return hold(case, found, "no_target", _no_target_words(case))
+    return with_release(case, automatic_switch(case, found, target), sentence(found))
 
 
-def _with_release(case: Case, step: Step, because: str) -> Step:
+def with_release(case: Case, step: Step, because: str) -> Step:
     """What it was released with goes back in the same transaction."""
     if not case.observed.partners:
         return step
@@ -76,7 +79,15 @@ def _with_release(case: Case, step: Step, because: str) -> Step:
     if left := left_behind(case):
         words = f"released with {case.suspect} and without a good version of their own: {few(left)}"
         key = f"{case.state.environment}/{case.state.prompt}/g{case.generation}:left-behind"
-        stuck = page(case, key, "on-call", Severity.CRITICAL, f"{title(case)}: {words}", words)
+        stuck = page(
+            case,
+            key,
+            "on-call",
+            Severity.CRITICAL,
+            f"{title(case)}: {words}",
+            words,
+            purpose=Purpose.PAGE,
+        )
     return replace(step, actions=(*step.actions, *stuck), companions=companions)
 
 
@@ -94,7 +105,7 @@ def _not_confirmed(case: Case, phase: Confirming) -> Step:
     return Step((Enter(Steady()), Record("rollback.not_confirmed", because, evidence(case, seen))))
 
 
-def _hold(case: Case, found: tuple[Finding, ...], kind: str, words: str) -> Step:
+def hold(case: Case, found: tuple[Finding, ...], kind: str, words: str) -> Step:
     """Open the incident and page once for each kind of brake; the breach stays confirmed."""
     waiting = (Wait("brake", detail=words),)
     notice = held_notice(kind)
@@ -108,10 +119,12 @@ def _hold(case: Case, found: tuple[Finding, ...], kind: str, words: str) -> Step
         f"held: `knowngood rollback {case.state.prompt}{target} --env {case.state.environment} "
         "--because ...`"
     )
+    question = _ask_held(case, found)
     return Step(
         (
             Told(notice),
             SetIncident(incident),
+            *((SetQuestion(question),) if question else ()),
             Record(
                 "rollback.held",
                 words,
@@ -124,10 +137,22 @@ def _hold(case: Case, found: tuple[Finding, ...], kind: str, words: str) -> Step
                 Severity.CRITICAL,
                 f"{title(case)}: rollback of {case.suspect} held, {words}",
                 body,
+                purpose=Purpose.PAGE,
+                thread=incident.id,
+                question=question.number if question else None,
             ),
         ),
         waiting,
     )
+
+
+def _ask_held(case: Case, found: tuple[Finding, ...]) -> Question | None:
+    """What the brake keeps the system from doing, a person may do."""
+    target = choose_target(case.state, case.suspect, case.observed.unfit)
+    asked = case.state.question
+    if target is None or (asked is not None and asked.trigger == found[0].trigger):
+        return None
+    return ask_on_call(case, found[0].trigger, case.suspect, target)
 
 
 def _no_target_words(case: Case) -> str:

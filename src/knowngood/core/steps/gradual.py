@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from knowngood.core import ladder
+from knowngood.core.asking import Purpose
 from knowngood.core.explain import duration, few, finding_words
 from knowngood.core.look import breaches, is_blind
 from knowngood.core.model import (
@@ -79,6 +80,8 @@ def _pause(case: Case, rollout: Rollout, words: str) -> tuple[Action, ...]:
             Severity.CRITICAL,
             f"{title(case)}: gradual rollback paused, {because}",
             body,
+            purpose=Purpose.PAGE,
+            thread=case.state.incident.id if case.state.incident else "",
         ),
     )
 

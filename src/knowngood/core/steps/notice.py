@@ -1,5 +1,6 @@
 """Words to people that change nothing: alerts on young versions, and blindness."""
 
+from knowngood.core.asking import Purpose
 from knowngood.core.explain import NAMES_KEPT
 from knowngood.core.look import blind_notice, is_blind
 from knowngood.core.model import (
@@ -50,7 +51,29 @@ def blindness(case: Case) -> Step:
         elif not blind and case.told(notice):
             words = f"reports of {arm.version} are back, or no longer expected"
             actions += [Told(notice, forget=True), Record("blind.ended", words)]
+            actions += _seen_again(case, notice, words)
     return Step(tuple(actions))
+
+
+def _thread(case: Case, notice: str) -> str:
+    return f"{case.state.environment}/{case.state.prompt}/g{case.generation}:{notice}"
+
+
+def _seen_again(case: Case, notice: str, words: str) -> tuple[Action, ...]:
+    """The end of the page, if there was one."""
+    thread = _thread(case, notice)
+    if not any(alarm.thread == thread for alarm in case.state.alarms):
+        return ()
+    return page(
+        case,
+        f"{thread}:ended:{case.now_ms}",
+        "on-call",
+        Severity.LOW,
+        f"{title(case)}: {words}",
+        words,
+        purpose=Purpose.RESOLVED,
+        thread=thread,
+    )
 
 
 def _blind(case: Case, version: str, notice: str) -> tuple[Action, ...]:
@@ -64,5 +87,14 @@ def _blind(case: Case, version: str, notice: str) -> tuple[Action, ...]:
     return (
         Told(notice),
         Record("blind", because, detail),
-        *page(case, key, "on-call", Severity.HIGH, f"{title(case)}: {because}", because),
+        *page(
+            case,
+            key,
+            "on-call",
+            Severity.HIGH,
+            f"{title(case)}: {because}",
+            because,
+            purpose=Purpose.PAGE,
+            thread=_thread(case, notice),
+        ),
     )

@@ -188,6 +188,7 @@ def _manual_switch(case: Case, request: RollbackRequest, target: str) -> tuple[A
         Severity.HIGH,
         f"{title(case)}: rolled back by hand{gradually} {case.suspect} -> {target}",
         request.because,
+        thread=incident.id if incident else "",
     )
     return (record, *actions, *_released(case.state, target), *switch, *told)
 

@@ -1,7 +1,10 @@
 """Steady: a breach starts a confirmation, opens or grows an incident, or is only remembered."""
 
+from knowngood.core.asking import Question, Stage
+from knowngood.core.explain import duration
 from knowngood.core.look import breaches
 from knowngood.core.model import (
+    Action,
     Confirming,
     Enter,
     Finding,
@@ -13,12 +16,14 @@ from knowngood.core.model import (
     Renew,
     Response,
     SetIncident,
+    SetQuestion,
     Severity,
     Told,
     Verdict,
     Wait,
 )
 from knowngood.core.rollout import RolloutKind
+from knowngood.core.steps.ask import ask, question_page
 from knowngood.core.steps.brakes import told_brake
 from knowngood.core.steps.case import (
     IDLE,
@@ -27,12 +32,12 @@ from knowngood.core.steps.case import (
     evidence,
     incident_for,
     page,
+    resolved,
     sentence,
     title,
 )
 from knowngood.core.steps.switch import SYSTEM
-
-AUDIENCE_OF_SYSTEM = "on-call"  # a trigger that the system decides still tells a person
+from knowngood.core.steps.words import decider
 
 
 def respond(case: Case) -> Step:
@@ -50,10 +55,10 @@ def respond(case: Case) -> Step:
     for response in (Response.ASK, Response.OBSERVE):
         if found := breaches(live, case.suspect, response):
             asked = _tell(case, found, response)
-            return Step((*dry_run, *asked), (_decision_of(case, found[0]),))
+            return Step((*dry_run, *asked))
     if failing := _failing_control(case, live):
         asked = _tell(case, failing, Response.ASK)
-        return Step((*dry_run, *asked), (_decision_of(case, failing[0]),))
+        return Step((*dry_run, *asked))
     return Step(dry_run)
 
 
@@ -90,9 +95,7 @@ def _suspect(case: Case, found: tuple[Finding, ...]) -> tuple[Enter | Record, ..
     )
 
 
-def _tell(
-    case: Case, found: tuple[Finding, ...], response: Response
-) -> tuple[SetIncident | Record | Notify, ...]:
+def _tell(case: Case, found: tuple[Finding, ...], response: Response) -> tuple[Action, ...]:
     worst = min((f.severity for f in found), key=list(Severity).index)
     grown = incident_for(case, found, worst, response)
     before = case.state.incident
@@ -101,49 +104,46 @@ def _tell(
     same = before is not None and before.response is grown.response
     known = before.triggers if before is not None and same else ()
     news = tuple(f for f in found if f.trigger not in known)
+    question = ask(case, news, grown, response) if news else None
     return (
         SetIncident(grown),
+        *((SetQuestion(question),) if question else ()),
         Record(
             "incident.opened" if before is None else "incident.grown",
             sentence(found),
-            {"incident": grown.id, **evidence(case, found)},
+            {
+                "incident": grown.id,
+                "question": question.number if question else None,
+                **evidence(case, found),
+            },
         ),
-        *_messages(case, news, grown, response),
+        *_messages(case, news, grown, question),
     )
 
 
 def _messages(
-    case: Case, news: tuple[Finding, ...], incident: Incident, response: Response
+    case: Case, news: tuple[Finding, ...], incident: Incident, question: Question | None
 ) -> tuple[Notify, ...]:
-    """One message to everybody who has to decide about something new."""
-    question = (
-        "Roll back, or investigate? `knowngood rollback "
-        f"{case.state.prompt} --env {case.state.environment} --because ...` rolls back."
-        if response is Response.ASK
-        else "Observing; nothing is changed."
-    )
+    """One message to everybody who has something to do with what is new; the question to one."""
     told: list[Notify] = []
-    for who in dict.fromkeys(_who(case, f) for f in news):
-        mine = tuple(f for f in news if _who(case, f) == who)
+    for who in dict.fromkeys(decider(case.policy, f.trigger) for f in news):
+        mine = tuple(f for f in news if decider(case.policy, f.trigger) == who)
+        asked = question if question and question.who == who else None
+        if asked is not None and asked.stage is Stage.ASKED:
+            told += question_page(case, incident, asked, sentence(mine))
+            continue
+        words = "Observing; nothing is changed" if asked else "Beside what was asked already"
+        until = f" for {duration(asked.due_ms - case.now_ms)}" if asked else ""
         told += page(
             case,
-            f"{incident.id}:{response.value}:{who}",
+            f"{incident.id}:told:{'+'.join(f.trigger for f in mine)}:{who}",
             who,
             mine[0].severity,
             f"{title(case)}: {mine[0].version} {sentence(mine[:1])}",
-            f"{sentence(mine)}. {question}",
+            f"{sentence(mine)}. {words}{until}.",
+            thread=incident.id,
         )
     return tuple(told)
-
-
-def _who(case: Case, finding: Finding) -> str:
-    who = next((t.who for t in case.policy.triggers if t.name == finding.trigger), "")
-    return who if who and who != "system" else AUDIENCE_OF_SYSTEM
-
-
-def _decision_of(case: Case, finding: Finding) -> Wait:
-    who = _who(case, finding)
-    return Wait("operator", detail=f"{who} to decide about {finding.trigger}")
 
 
 def _remember_dry_runs(case: Case) -> tuple[Told | Record, ...]:
@@ -187,10 +187,10 @@ def settle(case: Case) -> Step:
             *(Renew(arm.version) for arm in route.arms),
             *forgotten,
             Record("incident.resolved", because, {"incident": incident.id, "renewed": True}),
-            *page(
+            *resolved(
                 case,
+                incident,
                 f"{incident.id}:resolved",
-                "incidents",
                 incident.severity,
                 f"{title(case)}: resolved, {incident.id}",
                 because,

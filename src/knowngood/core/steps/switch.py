@@ -1,6 +1,7 @@
 """The switch itself: one set of actions for an automatic rollback and for a person's."""
 
 from knowngood.core import ladder
+from knowngood.core.asking import Purpose
 from knowngood.core.errors import BadLadder
 from knowngood.core.model import (
     Action,
@@ -189,5 +190,7 @@ def _tell(
             Severity.CRITICAL,
             subject,
             body,
+            purpose=Purpose.PAGE if audience == "on-call" else Purpose.NOTE,
+            thread=incident.id,
         )
     )

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 
+from knowngood.core.asking import Purpose, Question
 from knowngood.core.explain import NAMES_KEPT, duration, few, percent
 from knowngood.core.levels import HEALTHY_MAX
 from knowngood.core.look import breaches, is_blind
@@ -15,6 +16,7 @@ from knowngood.core.model import (
     Record,
     Response,
     SetIncident,
+    SetQuestion,
     Severity,
     Stand,
     Standing,
@@ -24,10 +26,12 @@ from knowngood.core.model import (
     Wait,
 )
 from knowngood.core.stats import is_safe, safe_calls, upper_rate
-from knowngood.core.steps.case import Case, Step, incident_for, page, title
+from knowngood.core.steps.ask import ask_on_call
+from knowngood.core.steps.case import Case, Step, incident_for, page, resolved, title
 from knowngood.core.steps.recovery import Recovery, recovery
 from knowngood.core.steps.switch import switch_actions
 from knowngood.core.steps.target import choose_target
+from knowngood.core.steps.words import answer_words
 from knowngood.core.track import GATE_BAD, GATE_REQUESTS
 from knowngood.core.window import to_row
 
@@ -151,7 +155,16 @@ def _straggler(case: Case, phase: Verifying) -> tuple[Action, ...]:
     return (
         Told("straggler"),
         Record("rollback.straggler", because, {"clients": list(census.behind[:NAMES_KEPT])}),
-        *page(case, key, "on-call", Severity.HIGH, f"{title(case)}: {because}", because),
+        *page(
+            case,
+            key,
+            "on-call",
+            Severity.HIGH,
+            f"{title(case)}: {because}",
+            because,
+            purpose=Purpose.PAGE,
+            thread=_thread(case),
+        ),
     )
 
 
@@ -159,13 +172,13 @@ def _recovered(case: Case, phase: Verifying, seen: Seen) -> Step:
     took = duration(case.now_ms - phase.began_ms)
     because = f"verified: errors {_rate_words(seen)}, {took} after the switch"
     actions = _close(case, phase, Outcome.RECOVERED, because)
-    told = page(
-        case,
-        f"{_name(case)}:recovered:{case.generation}",
-        "incidents",
-        Severity.LOW,
-        f"{title(case)}: recovered on {phase.to_version}",
-        f"{because}. Stand down.",
+    key = f"{_name(case)}:recovered:{case.generation}"
+    subject, body = f"{title(case)}: recovered on {phase.to_version}", f"{because}. Stand down."
+    incident = case.state.incident
+    told = (
+        resolved(case, incident, key, Severity.LOW, subject, body)
+        if incident
+        else page(case, key, "incidents", Severity.LOW, subject, body)
     )
     return Step((Enter(Steady()), SetIncident(None), *actions, *told))
 
@@ -186,14 +199,24 @@ def _not_recovered(case: Case, phase: Verifying, seen: Seen, metrics: tuple[Reco
     incident = incident_for(case, found, Severity.CRITICAL, Response.ROLLBACK)
     kept = replace(incident, outcome=Outcome.NOT_RECOVERED)
     onward = () if same_way else _next_good(case, phase, incident, because)
+    question = None if same_way or onward else _offer(case, phase)
     return Step(
         (
             *(onward or (Enter(Steady()), SetIncident(kept))),
+            *((SetQuestion(question),) if question else ()),
             *lifted,
             *_close(case, phase, Outcome.NOT_RECOVERED, because),
-            *_escalate(case, phase, because),
+            *_escalate(case, phase, because, question),
         )
     )
+
+
+def _offer(case: Case, phase: Verifying) -> Question | None:
+    """The next known-good version, as a question to on-call (R15)."""
+    target = choose_target(case.state, phase.to_version, case.observed.unfit)
+    if target is None:
+        return None
+    return ask_on_call(case, "rollback-failed", phase.to_version, target)
 
 
 def _next_good(
@@ -211,8 +234,11 @@ def _next_good(
     return (SetIncident(incident), *switch, CountRollback())
 
 
-def _escalate(case: Case, phase: Verifying, because: str) -> tuple[Action, ...]:
+def _escalate(
+    case: Case, phase: Verifying, because: str, question: Question | None
+) -> tuple[Action, ...]:
     """A failed rollback is a critical incident of its own: a second key, and whom to reach."""
+    answers = f" {answer_words(case.state, question)}" if question else ""
     good = [
         e.version
         for e in case.state.ledger
@@ -226,7 +252,10 @@ def _escalate(case: Case, phase: Verifying, because: str) -> tuple[Action, ...]:
         "on-call",
         Severity.CRITICAL,
         f"{title(case)}: ROLLBACK FAILED {phase.from_version} -> {phase.to_version}",
-        f"{because}. {options} Contact: {authors}.",
+        f"{because}. {options} Contact: {authors}.{answers}",
+        purpose=Purpose.PAGE,
+        thread=f"{_name(case)}:rollback-failed",
+        question=question.number if question else None,
     )
 
 
@@ -252,6 +281,7 @@ def _inconclusive(case: Case, phase: Verifying, seen: Seen) -> Step:
             Severity.HIGH,
             f"{title(case)}: rollback to {phase.to_version} not verified yet",
             because,
+            thread=_thread(case),
         )
     )
     detail = {"outcome": Outcome.INCONCLUSIVE.value, "attempt_count": phase.attempt_count}
@@ -311,6 +341,10 @@ def _rate_words(seen: Seen) -> str:
 
 def _metrics_of(case: Case, phase: Verifying) -> set[str]:
     return {t.when.metric for t in case.policy.triggers if t.name in phase.triggers}
+
+
+def _thread(case: Case) -> str:
+    return case.state.incident.id if case.state.incident else ""
 
 
 def _name(case: Case) -> str:

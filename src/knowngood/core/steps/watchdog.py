@@ -2,6 +2,7 @@
 
 import math
 
+from knowngood.core.asking import Purpose
 from knowngood.core.explain import finding_words, wait_words
 from knowngood.core.model import Finding, Record, Response, Severity, Told, Verdict
 from knowngood.core.steps.case import IDLE, Case, Step, evidence, page, title
@@ -45,7 +46,15 @@ def watchdog(case: Case) -> Step:
             *(Told(old, forget=True) for old in mine),
             Told(notice),
             Record("watchdog", because, {"trigger": due.trigger, **evidence(case, (due,))}),
-            *page(case, key, "on-call", Severity.HIGH, f"{title(case)}: {because}", body),
+            *page(
+                case,
+                key,
+                "on-call",
+                Severity.HIGH,
+                f"{title(case)}: {because}",
+                body,
+                purpose=Purpose.PAGE,
+            ),
         )
     )
 

@@ -1,0 +1,244 @@
+"""Questions and pages: who is asked, what silence leads to, who is next, what an answer does."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from knowngood.core.asking import Purpose, Stage
+from knowngood.core.errors import NothingAsked, StaleAnswer
+from knowngood.core.model import Hold, Steady, Verifying
+from knowngood.core.people import EscalationRule, Level
+from knowngood.core.rules import PromptPolicy
+from knowngood.core.steps.answers import acknowledge, decline, question_of
+from knowngood.core.steps.case import Case
+from tests.core.build import BAD, FAIR, FINE, MINUTE, SECOND, Story, calls, kinds, pages, policy
+
+SLOW = calls(ok=500, p99=1100)  # p99 up by more than 20 %: observed
+HOUR = 60 * MINUTE
+
+
+def triggers(**over: Any) -> PromptPolicy:
+    """The default policy with these keys of its triggers changed."""
+    return policy(triggers=over)
+
+
+def asked(rules: PromptPolicy | None = None) -> Story:
+    """On-call was asked about 3 % of errors a moment ago."""
+    story = Story(rules=rules) if rules else Story()
+    story.until("incident.opened", v2=FAIR)
+    assert story.state.question.stage is Stage.ASKED
+    return story
+
+
+def goes_on(story: Story, minutes: float, window: Any = FAIR) -> list[Any]:
+    """So many minutes of the same, looked at every five seconds."""
+    done: list[Any] = []
+    for _ in range(int(minutes * 12)):
+        done += story.sees(5 * SECOND, v2=window)
+    return done
+
+
+def case_of(story: Story) -> Case:
+    decision = story.decision()
+    return Case(story.state, story.observed(), story.policy, decision.findings, story.now_ms)
+
+
+def test_a_high_breach_asks_on_call():
+    """The page asks, says what an approval does and by when; the state remembers the deadline."""
+    story = asked()
+    question = story.state.question
+    assert (question.number, question.who, question.target, question.gradual) == (
+        1,
+        "on-call",
+        "v1",
+        False,
+    )
+    assert question.due_ms - question.asked_ms == 5 * MINUTE
+    (page,) = pages(story.done)
+    assert (page.purpose, page.question) == (Purpose.PAGE, 1)
+    assert page.thread == story.state.incident.id
+    assert "knowngood approve cs --question 1" in page.body
+    assert "roll v2 back to v1" in page.body and "due within 5 min" in page.body
+    assert [alarm.thread for alarm in story.state.alarms] == [story.state.incident.id]
+
+
+def test_nobody_answers():
+    """At its limit the question goes to on-call under a second key, and goes on asking."""
+    story = asked()
+    done = goes_on(story, 11)
+    assert kinds(done).count("question.overdue") == 2
+    overdue = [p for p in pages(done) if p.thread.endswith(":unanswered")]
+    assert {p.question for p in overdue} == {1} and len({p.key for p in overdue}) == len(overdue)
+    assert story.serving == "v2"
+    assert story.state.question.overdue_count == 2
+
+
+def test_silence_rolls_back_where_the_policy_says_so():
+    """`on_timeout: rollback`: verified and counted like any automatic rollback."""
+    story = asked(triggers(error_high={"on_timeout": "rollback"}))
+    goes_on(story, 4.5)
+    assert story.serving == "v2"
+    goes_on(story, 1)
+    assert story.serving == "v1"
+    assert isinstance(story.state.phase, Verifying) and story.state.phase.automatic
+    assert story.state.question is None and len(story.state.rollbacks_ms) == 1
+
+
+def test_a_brake_holds_what_silence_would_do():
+    """Automation that is off holds this automatic rollback as well, and people are told once."""
+    story = asked(triggers(error_high={"on_timeout": "rollback"}))
+    story.state = replace(story.state, automation=Hold(story.now_ms + HOUR, "exam", "ann"))
+    done = goes_on(story, 16)
+    assert story.serving == "v2"
+    assert kinds(done).count("rollback.held") == 1
+    assert kinds(done).count("question.overdue") == 3
+
+
+def test_a_breach_that_has_gone_is_nothing_to_ask_about():
+    """The limit passes while all is well: no page, and the incident settles."""
+    story = asked()
+    done = goes_on(story, 12, FINE)
+    assert "question.overdue" not in kinds(done)
+    assert "incident.resolved" in kinds(done)
+    assert story.state.question is None and story.state.alarms == ()
+    assert [p.purpose for p in pages(done)][-1] is Purpose.RESOLVED
+
+
+def test_what_is_observed_and_persists_is_asked():
+    """An hour of observation, then the question to confirm a gradual rollback."""
+    story = Story()
+    story.until("incident.opened", v2=SLOW)
+    question = story.state.question
+    assert (question.stage, question.gradual) == (Stage.OBSERVING, True)
+    assert [p.purpose for p in pages(story.done)] == [Purpose.NOTE]
+    assert story.state.alarms == ()
+    done: list[Any] = []
+    for _ in range(61):
+        done += story.sees(MINUTE, v2=SLOW)
+    assert "observation.persists" in kinds(done)
+    question = story.state.question
+    assert (question.number, question.stage, question.gradual) == (2, Stage.ASKED, True)
+    (page,) = [p for p in pages(done) if p.purpose is Purpose.PAGE]
+    assert "roll v2 back to v1, stage by stage" in page.body
+
+
+def test_what_is_observed_and_resolves_is_not_asked():
+    """It is clear for a whole window: monitor."""
+    story = Story()
+    story.until("incident.opened", v2=SLOW)
+    done: list[Any] = []
+    for _ in range(61):
+        done += story.sees(MINUTE, v2=calls(ok=500, p99=800))
+    assert "incident.resolved" in kinds(done) and "observation.persists" not in kinds(done)
+    assert story.state.question is None
+
+
+def test_the_stronger_question_takes_the_place_of_the_weaker():
+    """Observed first, then asked: another number, so that an answer to the first is refused."""
+    story = Story()
+    story.until("incident.opened", v2=SLOW)
+    story.until("incident.grown", v2=calls(ok=97, errors=3, p99=1100))
+    question = story.state.question
+    assert (question.number, question.stage, question.trigger) == (2, Stage.ASKED, "error_high")
+    with pytest.raises(StaleAnswer, match=r"question 1 about cs .* now it is question 2"):
+        question_of(story.state, 1)
+
+
+def test_nothing_masks_the_rollback():
+    """A critical breach rolls back while a question is open or investigated."""
+    story = asked()
+    story.does(decline(case_of(story), 1, "looking", "Ana"))
+    story.until("rollback.switched", v2=BAD)
+    assert story.serving == "v1" and story.state.question is None
+
+
+def test_somebody_investigates():
+    """Nothing is changed, nobody else is called, and a reminder comes at each limit."""
+    story = asked()
+    story.does(decline(case_of(story), 1, "the provider looks ill", "Ana"))
+    assert story.state.question.stage is Stage.INVESTIGATING
+    assert [a.acked_by for a in story.state.alarms] == ["Ana"]
+    done = goes_on(story, 11)
+    assert kinds(done) == ["question.reminded"] * 2
+    assert all(p.purpose is Purpose.NOTE and "Ana investigates" in p.body for p in pages(done))
+    assert decline(case_of(story), 1, "still", "Ana") == ()
+
+
+# --- Escalation
+
+
+QUIET = triggers(error_high={"limit": "12h"})  # so that only the page's own clock runs
+
+
+def test_levels_in_turn_until_somebody_looks():
+    """Nobody acknowledges: the levels in turn, twice, then everybody; then no more."""
+    story = asked(QUIET)
+    done = goes_on(story, 60)
+    assert kinds(done) == ["page.escalated"] * 3 + ["page.exhausted"]
+    told = [p.targets for p in pages(done)]
+    assert told == [("on-call", "author"), ("on-call",), ("on-call", "author"), ("*",)]
+    assert all(p.thread == story.state.incident.id for p in pages(done))
+    assert len({p.key for p in pages(done)}) == 4
+
+
+def test_an_acknowledgement_stops_it():
+    """Whoever takes the page is named to the channels that called; nobody else is called."""
+    story = asked(QUIET)
+    actions = acknowledge(case_of(story), None, "on it", "Ana")
+    story.does(actions)
+    (word,) = pages(actions)
+    assert word.purpose is Purpose.ACKNOWLEDGED and word.thread == story.state.incident.id
+    assert kinds(goes_on(story, 60)) == []
+    assert acknowledge(case_of(story), None, "on it", "Ben") == ()
+
+
+def test_a_page_that_nobody_could_be_given():
+    """The next level is told at once, not after the time-out of somebody who knows nothing."""
+    story = asked(QUIET)
+    (alarm,) = story.state.alarms
+    story.state = replace(story.state, alarms=(replace(alarm, undelivered=True),))
+    done = story.sees(v2=FAIR)
+    assert kinds(done) == ["page.escalated"]
+    assert "could not be delivered" in pages(done)[0].body
+    assert story.state.alarms[0].undelivered is False
+
+
+def test_a_pager_that_escalates_itself_is_left_to_it():
+    """Nobody is called by two escalators; a page that it never got is another matter."""
+    story = asked(replace(QUIET, delegated=("*",)))
+    assert kinds(goes_on(story, 60)) == []
+    (alarm,) = story.state.alarms
+    story.state = replace(story.state, alarms=(replace(alarm, undelivered=True),))
+    assert kinds(story.sees(v2=FAIR)) == ["page.escalated"]
+
+
+def test_an_end_that_only_writes_it_down():
+    """`on_exhausted: hold` calls nobody else."""
+    rule = EscalationRule((Level(("on-call",), (), 5 * MINUTE),), 0, "hold")
+    story = asked(replace(QUIET, escalation=rule))
+    done = goes_on(story, 30)
+    assert kinds(done) == ["page.exhausted"] and pages(done) == []
+
+
+def test_a_rollback_that_fails_calls_again():
+    """Its page has a key of its own: whoever took the first one is called all the same."""
+    story = Story()
+    story.until("rollback.switched", v2=BAD)
+    story.does(acknowledge(case_of(story), None, "on it", "Ana"))
+    done = []
+    while not isinstance(story.state.phase, Steady):
+        done += story.sees(v1=BAD)
+    (failed,) = [p for p in pages(done) if p.purpose is Purpose.PAGE]
+    assert failed.thread.endswith(":rollback-failed")
+    assert [a.acked_by for a in story.state.alarms] == ["Ana", ""]
+
+
+def test_what_cannot_be_answered():
+    """No question, no page."""
+    story = Story()
+    story.sees(v2=FINE)
+    with pytest.raises(NothingAsked):
+        decline(case_of(story), None, "?", "Ana")
+    with pytest.raises(NothingAsked):
+        acknowledge(case_of(story), None, "?", "Ana")
