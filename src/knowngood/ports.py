@@ -4,7 +4,7 @@ What belongs here: Protocols of at most five methods each, and nothing that runs
 is its docstrings; `knowngood.conformance` holds every implementation to them.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Protocol
@@ -113,9 +113,18 @@ class Log(Protocol):
         """The oldest `limit` lines after `after_id`, oldest first."""
 
     def between(
-        self, environment: str, prompt: str, since_ms: int, until_ms: int, limit: int
+        self,
+        environment: str,
+        prompt: str,
+        since_ms: int,
+        until_ms: int,
+        limit: int,
+        kinds: Collection[str] = (),
     ) -> list[AuditEntry]:
-        """The oldest `limit` lines with since_ms <= at_ms <= until_ms that match, oldest first."""
+        """The oldest `limit` lines with since_ms <= at_ms <= until_ms that match, oldest first.
+
+        Of these kinds, or of all.
+        """
 
 
 class Outbox(Protocol):

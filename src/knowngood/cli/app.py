@@ -16,6 +16,7 @@ from knowngood.cli import (
     environments,
     evals,
     explain,
+    incidents,
     keep,
     list_prompts,
     plan,
@@ -117,11 +118,13 @@ def _register() -> None:
         ("purge", keep.purge),
         ("automation", automation.automation),
         ("audit", audit.audit),
+        ("postmortem", incidents.postmortem),
         ("doctor", doctor.doctor),
         ("replay", replay.replay),
         ("backtest", backtest.backtest),
     ):
         app.command(name)(verb)
+    app.add_typer(incidents.app, name="incident")
     app.add_typer(evals.app, name="eval")
     app.add_typer(releases.app, name="release")
     app.add_typer(policy.app, name="policy")

@@ -106,7 +106,9 @@ def _state(row: dict[str, Any]) -> str:
     if row["question"] and row["question"]["stage"] == "asked":
         parts.insert(0, f"asks {row['question']['who']} ({row['question']['left']})")
     if row["incident"]:
-        parts.insert(0, f"incident {row['incident']['id']} ({row['incident']['severity']})")
+        incident = row["incident"]
+        said = f"incident {incident['id']} ({incident['severity']}, {incident['clock']})"
+        parts.insert(0, said)
     if waits:
         parts.append(f"waits on {row['waiting_on']}")
     return "; ".join(part for part in parts if part)

@@ -380,6 +380,9 @@ class LogConformance:
         of_a = ("production", "a")
         assert store.log.between(*of_a, NOW_MS + 1, NOW_MS + 3, 9) == lines[1:4]
         assert store.log.between(*of_a, NOW_MS, NOW_MS + 9, 2) == lines[:2]
+        store.log.append([replace(line, kind="note", at_ms=NOW_MS + 2)])
+        (note,) = store.log.between(*of_a, NOW_MS, NOW_MS + 9, 9, ("note", "role"))
+        assert (note.kind, store.log.get(note.id)) == ("note", note)
         assert store.log.between("production", "c", 0, NOW_MS + 9, 9) == []
 
     def test_unknown_line(self, store: Store) -> None:

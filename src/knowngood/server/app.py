@@ -22,6 +22,7 @@ from knowngood.server.api import (
     acts,
     answers,
     evals,
+    incidents,
     keep,
     machines,
     reads,
@@ -195,6 +196,7 @@ def _application(runtime: Runtime, store: OpenStore, ticking: bool) -> FastAPI:
     app.include_router(reads.router)
     app.include_router(acts.router)
     app.include_router(answers.router)
+    app.include_router(incidents.router)
     app.include_router(evals.router)
     app.include_router(keep.router)
     app.include_router(rollouts.router)

@@ -332,11 +332,19 @@ class SqlLog:
         return [_line(row) for row in rows]
 
     def between(
-        self, environment: str, prompt: str, since_ms: int, until_ms: int, limit: int
+        self,
+        environment: str,
+        prompt: str,
+        since_ms: int,
+        until_ms: int,
+        limit: int,
+        kinds: Collection[str] = (),
     ) -> list[AuditEntry]:
         """See ports.Log."""
         of_state = (audit.c.environment == environment) & (audit.c.prompt == prompt)
         query = select(audit).where(of_state, audit.c.at_ms.between(since_ms, until_ms))
+        if kinds:
+            query = query.where(audit.c.kind.in_(sorted(kinds)))
         with self._db.reading() as connection:
             rows = connection.execute(query.order_by(audit.c.id).limit(max(0, limit))).all()
         return [_line(row) for row in rows]

@@ -1,7 +1,7 @@
 """The reference store: what the ports mean, in dictionaries under one lock."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -219,7 +219,13 @@ class MemoryLog:
             return self._data.log[after_id : after_id + max(0, limit)]
 
     def between(
-        self, environment: str, prompt: str, since_ms: int, until_ms: int, limit: int
+        self,
+        environment: str,
+        prompt: str,
+        since_ms: int,
+        until_ms: int,
+        limit: int,
+        kinds: Collection[str] = (),
     ) -> list[AuditEntry]:
         """See ports.Log."""
         with self._data.lock:
@@ -228,6 +234,7 @@ class MemoryLog:
                 for line in self._data.log
                 if (line.environment, line.prompt) == (environment, prompt)
                 and since_ms <= line.at_ms <= until_ms
+                and (not kinds or line.kind in kinds)
             ]
         return found[: max(0, limit)]
 
