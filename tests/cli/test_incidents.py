@@ -47,8 +47,8 @@ def test_an_incident_is_read_with_and_without_a_server(shop):
     for words in reads:
         assert said(shop, *words, "--db", "kg.db") == served[" ".join(words)], words
     shown = served[f"incident show {ID}"]
-    for words in ("critical, resolved", "v2 -> v1, instant", "not asked: everybody got it at once"):
-        assert words in shown
+    for part in ("critical, resolved", "v2 -> v1, instant", "not asked: everybody got it at once"):
+        assert part in shown
     assert json.loads(served[f"incident export {ID} --format json"])["id"] == ID
     assert served[f"incident export {ID}"].startswith(f"# {BOT} v2: errors 12.0%")
 

@@ -307,17 +307,23 @@ def _clocks(facts: Facts, m: Moments) -> tuple[Clock, ...]:
     end_ms = facts.filed.closed_ms
     now_ms = facts.now_ms if end_ms is None else None
     since_ms = m.detected_ms if m.acted_ms is None and m.recovered_ms is not None else m.acted_ms
+    decide_ms = trigger.limit_ms if trigger else None
     return (
-        _clock("detect", m.began_ms, m.detected_ms, None),
+        _clock("detect", m.began_ms, m.detected_ms, now_ms=now_ms),
+        _clock("decide", m.detected_ms, m.decided_ms, decide_ms, now_ms=now_ms),
+        _clock("act", m.decided_ms, m.acted_ms, now_ms=now_ms),
         _clock(
-            "decide", m.detected_ms, m.decided_ms, now_ms, trigger.limit_ms if trigger else None
+            "propagate",
+            m.acted_ms,
+            m.propagated_ms,
+            PROPAGATE_GOAL_MS,
+            PROPAGATE_MAX_MS,
+            now_ms=now_ms,
         ),
-        _clock("act", m.decided_ms, m.acted_ms, now_ms),
         _clock(
-            "propagate", m.acted_ms, m.propagated_ms, now_ms, PROPAGATE_GOAL_MS, PROPAGATE_MAX_MS
+            "recover", since_ms, m.recovered_ms, verify.goal_ms, verify.deadline_ms, now_ms=now_ms
         ),
-        _clock("recover", since_ms, m.recovered_ms, now_ms, verify.goal_ms, verify.deadline_ms),
-        _clock("total", m.began_ms or m.detected_ms, m.recovered_ms or end_ms, now_ms),
+        _clock("total", m.began_ms or m.detected_ms, m.recovered_ms or end_ms, now_ms=now_ms),
     )
 
 
@@ -325,16 +331,17 @@ def _clock(
     name: str,
     from_ms: int | None,
     to_ms: int | None,
-    now_ms: int | None,
     limit_ms: int | None = None,
     at_most_ms: int | None = None,
+    *,
+    now_ms: int | None,
 ) -> Clock:
-    if from_ms is None:
+    """A clock between two instants; without a `now_ms` it is over, and what never came is none."""
+    if from_ms is None or (to_ms is None and now_ms is None):
         return Clock(name, None, False, limit_ms, at_most_ms)
     if to_ms is not None:
         return Clock(name, to_ms - from_ms, False, limit_ms, at_most_ms)
-    if now_ms is None:  # it is over, and this never came
-        return Clock(name, None, False, limit_ms, at_most_ms)
+    assert now_ms is not None
     return Clock(name, now_ms - from_ms, True, limit_ms, at_most_ms)
 
 

@@ -74,7 +74,9 @@ def with_release(case: Case, step: Step, because: str) -> Step:
         return step
     gently = any(isinstance(action, SetRollout) for action in step.actions)
     steps = case.policy.gradual if gently else None
-    companions = back_together(case, because, automatic=True, gradual=steps)
+    opened = [a.incident for a in step.actions if isinstance(a, SetIncident) and a.incident]
+    lead = opened[0] if opened else None
+    companions = back_together(case, because, automatic=True, gradual=steps, lead=lead)
     stuck: tuple[Action, ...] = ()
     if left := left_behind(case):
         words = f"released with {case.suspect} and without a good version of their own: {few(left)}"

@@ -1,11 +1,22 @@
 """What was released as one climbs and goes back as one, in one transaction."""
 
+from dataclasses import replace
+
 from knowngood.core import ladder
-from knowngood.core.model import Action, Change, Observed, State, Steady, Told
+from knowngood.core.model import (
+    Action,
+    Change,
+    Incident,
+    Observed,
+    SetIncident,
+    State,
+    Steady,
+    Told,
+)
 from knowngood.core.release import Release
 from knowngood.core.rollout import Ladder, Rollout, RolloutKind
 from knowngood.core.steps.advance import stage_actions
-from knowngood.core.steps.case import Case
+from knowngood.core.steps.case import Case, incident_for
 from knowngood.core.steps.switch import SYSTEM, gradual_actions, switch_actions
 from knowngood.core.steps.target import choose_target
 
@@ -28,8 +39,11 @@ def back_together(
     gradual: Ladder | None = None,
     quarantine: bool = True,
     actor: str = SYSTEM,
+    lead: Incident | None = None,
 ) -> tuple[Change, ...]:
     """The partners' rollbacks, each to its own newest good version; for the same transaction.
+
+    What goes back at once has an incident that is part of `lead`, until its recovery is proven.
 
     A partner without one stays where it is: `left_behind` names it. What goes back is quarantined,
     so that nothing chooses the half of a release again.
@@ -43,15 +57,26 @@ def back_together(
             continue
         words = f"with the release {release.name}, for {case.state.prompt}: {because}"
         if gradual is None or not _has_stages(partner, gradual):
-            actions = switch_actions(
-                theirs, target, words, None, quarantine=quarantine, automatic=automatic
+            part = _part_of(theirs, lead)
+            opens: tuple[Action, ...] = (SetIncident(part),) if part else ()
+            moves = switch_actions(
+                theirs, target, words, part, quarantine=quarantine, automatic=automatic
             )
+            actions = (*opens, *moves)
         else:
             actions = gradual_actions(
                 theirs, target, gradual, words, None, quarantine=quarantine, actor=actor
             )
         made.append(_change(case, partner, actions, actor))
     return tuple(made)
+
+
+def _part_of(theirs: Case, lead: Incident | None) -> Incident | None:
+    """The partner's incident, or one without a breach of its own, as a part of the lead's."""
+    if lead is None:
+        return None
+    own = incident_for(theirs, (), lead.severity, lead.response)
+    return replace(own, part_of=lead.id)
 
 
 def _has_stages(partner: State, gradual: Ladder) -> bool:

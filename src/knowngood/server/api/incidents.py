@@ -6,7 +6,6 @@ An id has three parts, as it is written: `<environment>/<prompt>/g<generation>.<
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Path, Query, Request
-from fastapi.responses import PlainTextResponse
 from pydantic import Field
 
 from knowngood.core.units import duration_ms
@@ -95,21 +94,13 @@ async def one(request: Request, environment: Environment, prompt: Prompt, number
     return await server.read(incidents.one, server.desk, named, server.clock.now_ms())
 
 
-@router.get(
-    f"{ID}/text",
-    summary="Export an incident as a document",
-    tags=["incidents"],
-    response_class=PlainTextResponse,
-    responses={200: {"content": {"text/markdown": {}}}},
-)
-async def text(
-    request: Request, environment: Environment, prompt: Prompt, number: Number
-) -> PlainTextResponse:
+@router.get(f"{ID}/text", summary="Export an incident as a document", tags=["incidents"])
+async def text(request: Request, environment: Environment, prompt: Prompt, number: Number) -> Data:
     """Everything that `GET` of the incident says, as Markdown."""
     server = runtime_of(request)
     named = f"{environment}/{prompt}/{number}"
     data = await server.read(incidents.one, server.desk, named, server.clock.now_ms())
-    return PlainTextResponse(incident_text(data), media_type="text/markdown")
+    return {"incident": named, "markdown": incident_text(data)}
 
 
 @router.get(f"{ID}/postmortem", summary="Draft a post-mortem", tags=["incidents"])
