@@ -4,7 +4,7 @@ What belongs here: Protocols of at most five methods each, and nothing that runs
 is its docstrings; `knowngood.conformance` holds every implementation to them.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Protocol
@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from knowngood.core.asking import Answer, Purpose
 from knowngood.core.evaluation import Evaluation, Results, Scale
 from knowngood.core.history import AuditEntry, Delivery, Outgoing
+from knowngood.core.incident import Filed
 from knowngood.core.model import (
     Change,
     ClientSeen,
@@ -90,7 +91,10 @@ class States(Protocol):
 
 
 class Log(Protocol):
-    """The audit log: append-only history."""
+    """The audit log: append-only history, each line chained to the one before (core.chain).
+
+    Whoever writes lines, here or with a state's change, is alone until they are written.
+    """
 
     def append(self, entries: Iterable[AuditEntry]) -> None:
         """Add lines that belong to no state, such as a push."""
@@ -106,6 +110,23 @@ class Log(Protocol):
 
     def get(self, entry_id: int) -> AuditEntry:
         """One line. Raises UnknownEntry."""
+
+    def follow(self, after_id: int = 0, limit: int = 100) -> list[AuditEntry]:
+        """The oldest `limit` lines after `after_id`, oldest first."""
+
+    def between(
+        self,
+        environment: str,
+        prompt: str,
+        since_ms: int,
+        until_ms: int,
+        limit: int,
+        kinds: Collection[str] = (),
+    ) -> list[AuditEntry]:
+        """The oldest `limit` lines with since_ms <= at_ms <= until_ms that match, oldest first.
+
+        Of these kinds, or of all.
+        """
 
 
 class Outbox(Protocol):
@@ -201,6 +222,27 @@ class Clients(Protocol):
 
     def client(self, client_id: str) -> ClientSeen | None:
         """The last that was heard of one client."""
+
+
+class Incidents(Protocol):
+    """The incidents, open and over. `States.apply` files them with the change of their state."""
+
+    def get(self, incident_id: str) -> Filed:
+        """One incident. Raises UnknownIncident, with the newest that are known."""
+
+    def find(
+        self,
+        environment: str | None = None,
+        prompt: str | None = None,
+        *,
+        is_open: bool | None = None,
+        before_ms: int | None = None,
+        limit: int = 100,
+    ) -> list[Filed]:
+        """The newest `limit` incidents that match, newest first; opened before `before_ms`."""
+
+    def parts(self, incident_id: str) -> list[Filed]:
+        """The incidents of other prompts that are part of this one, oldest first."""
 
 
 class Policies(Protocol):
@@ -447,3 +489,4 @@ class Store:
     runs: Runs
     outside: OutsideAlerts
     deliveries: Deliveries
+    incidents: Incidents

@@ -56,6 +56,15 @@ def children(folder: Path) -> list[int]:
     return found
 
 
+def adds_up(story: dict[str, object]) -> None:
+    """Its incident's clocks follow each other without a gap, from the deploy to the proof."""
+    ms = story["clocks_ms"]
+    assert isinstance(ms, dict)
+    parts = [ms[name] for name in ("detect", "decide", "act", "recover")]
+    assert sum(parts) == ms["total"] and min(parts) >= 0, ms
+    assert 0 <= ms["propagate"] <= ms["recover"], ms
+
+
 def wait_for_first_line(process: "subprocess.Popen[str]") -> None:
     """Wait until the story has begun, and all processes with it."""
     assert process.stdout
@@ -78,6 +87,7 @@ def test_demo_once_json(tmp_path):
     assert story["prompt"] == "support-bot"
     assert (story["from_version"], story["to_version"]) == ("v2.0.0", "v1.9.0")
     assert (story["outcome"], story["processes"], story["seed"]) == ("recovered", 4, 7)
+    adds_up(story)
     assert story["error_rate"] > 0.05
     assert story["generation"] == 3
     assert 0 < story["detected_after_s"] < 60
@@ -98,6 +108,7 @@ def test_the_canary_is_stopped_at_its_second_stage(tmp_path):
     out, err = process.communicate(timeout=DEADLINE_S)
     assert process.returncode == 0, err
     story = json.loads(out)
+    adds_up(story)
     assert (story["scenario"], story["outcome"], story["stopped_at"]) == ("canary", "stopped", "5%")
     assert (story["from_version"], story["to_version"]) == ("v2.0.0", "v1.9.0")
     first, second = story["share_of_calls"]
@@ -121,6 +132,7 @@ def test_the_gradual_rollback_moves_nobody_back(tmp_path):
     out, err = process.communicate(timeout=DEADLINE_S)
     assert process.returncode == 0, err
     story = json.loads(out)
+    adds_up(story)
     assert (story["scenario"], story["outcome"]) == ("gradual", "recovered")
     assert (story["from_version"], story["to_version"]) == ("v2.0.0", "v1.9.0")
     assert [stage["left"] for stage in story["stages"]] == ["75%", "50%", "25%"]

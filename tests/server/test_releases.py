@@ -125,6 +125,22 @@ def test_what_breaks_takes_the_others_back_with_it(world):
     assert "with the release spring, for faq" in switched[0]["because"]
 
 
+def test_what_goes_back_with_another_is_part_of_its_incident(world):
+    """One incident, several prompts: the lead's record names the others, and theirs names it."""
+    promote(world)
+    serve(world, 30, bad=(PROMPT,))
+    rows = world.get("/api/incidents", state="all")["incidents"]
+    parts = {row["prompt"]: row["part_of"] for row in rows}
+    (lead,) = [row for row in rows if row["prompt"] == PROMPT]
+    assert parts == {PROMPT: None, FAQ: lead["id"]}
+    (faq,) = world.get(f"/api/incidents/{lead['id']}")["affected"]
+    assert (faq["prompt"], faq["how"]) == (FAQ, "part")
+    assert (faq["from"], faq["to"]) == (NEW[FAQ], OLD[FAQ])
+    serve(world, 90)
+    states = {row["prompt"]: row["open"] for row in world.get("/api/incidents")["incidents"]}
+    assert states == {PROMPT: False, FAQ: False}
+
+
 def test_a_person_rolls_one_back_and_takes_the_others_along(world):
     """Unless they ask for it alone."""
     promote(world, now=True)

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,14 +11,27 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, MetaData, create_engine, inspect, text
+from sqlalchemy.exc import DBAPIError
 
 from knowngood.conformance.deliveries import taken
 from knowngood.conformance.evaluations import evaluation
-from knowngood.conformance.examples import KEY, NOW_MS, bucket, change, client, notify, version
+from knowngood.conformance.examples import (
+    AWKWARD,
+    KEY,
+    NOW_MS,
+    bucket,
+    change,
+    client,
+    notify,
+    version,
+)
+from knowngood.conformance.incidents import OPENED, opened
 from knowngood.conformance.retention import pin, purge
 from knowngood.core.asking import Purpose
+from knowngood.core.chain import verify
 from knowngood.core.errors import NewerSchema
 from knowngood.core.history import AuditEntry
+from knowngood.core.model import MoveRoute, Record, SetIncident, Severity, whole
 from knowngood.store.migrate import MIGRATIONS, move, revision
 from knowngood.store.postgres import open_postgres
 from knowngood.store.sqlite import observations_path, open_sqlite
@@ -249,3 +263,67 @@ def test_processes_may_open_at_once(place):
         assert "production" in said
     with open_store(place) as store:
         assert store.states.environments() == [*names, "production", "staging"]
+
+
+def test_a_history_from_before_the_chain_is_chained(place):
+    """The hashes that lines get afterwards are those that they would have been written with."""
+    finding = {"trigger": "error_high", "severity": "high", "response": "ask", "version": "v2"}
+    closed = "production/support/g1.1"
+    with open_store(place) as store:
+        route = change(MoveRoute(whole("v2")), Record("route.moved", AWKWARD, {"x": [1.5, None]}))
+        store.states.apply([route], NOW_MS)
+        detail = {"incident": closed, "findings": [finding], "naïve": AWKWARD}
+        first = replace(OPENED, id=closed)
+        opens = change(SetIncident(first), Record("incident.opened", "", detail), seen=1)
+        store.states.apply([opens], NOW_MS)
+        ends = change(
+            SetIncident(None), Record("incident.resolved", "", {"incident": closed}), seen=2
+        )
+        store.states.apply([ends], NOW_MS + 60_000)
+        second = opened(number=2, severity=Severity.CRITICAL)
+        grown = Record("incident.opened", "", {"incident": second.id, "findings": [finding]})
+        store.states.apply([change(SetIncident(second), grown, seen=3)], NOW_MS + 70_000)
+        store.log.append([AuditEntry(NOW_MS, "", "support", "version.pushed", "", "ann", 0, 0)])
+        before = store.log.follow()
+    for engine, schemas in engines(place):
+        if CONTROL_SCHEMA in schemas:
+            with engine.begin() as connection:
+                move(connection, CONTROL_SCHEMA, "0004")
+                assert not inspect(connection).has_table("incidents")
+        engine.dispose()
+    with open_store(place) as store:
+        after = store.log.follow()
+        assert [line.hash for line in after] == [line.hash for line in before]
+        assert verify(after).line_count == 5
+        assert store.incidents.get(second.id).closed_ms is None
+        found = store.incidents.get(closed)
+        assert (found.closed_ms, found.incident) == (NOW_MS + 60_000, first)
+        assert store.incidents.get(second.id).incident == second
+        store.log.append([AuditEntry(NOW_MS, "", "support", "version.pushed", "", "ann", 0, 0)])
+        assert verify(store.log.follow()).line_count == 6
+    for engine, schemas in engines(place):
+        if CONTROL_SCHEMA in schemas:
+            for statement in ("UPDATE audit SET hash = ''", "DELETE FROM audit"):
+                with pytest.raises(DBAPIError, match="append-only"), engine.begin() as connection:
+                    connection.execute(text(statement))
+        engine.dispose()
+
+
+def test_a_line_without_a_hash_breaks_the_chain_where_it_is(place):
+    """An older knowngood that still runs is never kept from a rollback; the break tells of it."""
+    with open_store(place) as store:
+        store.log.append([AuditEntry(NOW_MS, "", "support", "version.pushed", "", "ann", 0, 0)])
+    body = '{"because":"","actor":"","revision":0,"generation":0}'
+    for engine, schemas in engines(place):
+        if CONTROL_SCHEMA in schemas:
+            with engine.begin() as connection:
+                columns = "(at_ms, environment, prompt, kind, body)"
+                values = {"body": body}
+                connection.execute(
+                    text(f"INSERT INTO audit {columns} VALUES (1, '', 'a', 'push', :body)"), values
+                )
+        engine.dispose()
+    with open_store(place) as store:
+        found = verify(store.log.follow())
+        assert (found.line_count, found.broken_id) == (1, store.log.follow()[1].id)
+        assert "no hash" in found.why

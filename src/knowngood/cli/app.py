@@ -17,6 +17,7 @@ from knowngood.cli import (
     environments,
     evals,
     explain,
+    incidents,
     keep,
     list_prompts,
     notify,
@@ -121,12 +122,14 @@ def _register() -> None:
         ("purge", keep.purge),
         ("automation", automation.automation),
         ("audit", audit.audit),
+        ("postmortem", incidents.postmortem),
         ("doctor", doctor.doctor),
         ("drill", drill.drill),
         ("replay", replay.replay),
         ("backtest", backtest.backtest),
     ):
         app.command(name)(verb)
+    app.add_typer(incidents.app, name="incident")
     app.add_typer(evals.app, name="eval")
     app.add_typer(releases.app, name="release")
     app.add_typer(notify.app, name="notify")

@@ -12,7 +12,7 @@ from knowngood.cli.options import DEFAULT_URL, Db, Json, Token, Url
 from knowngood.cli.output import heading, print_json, say, table, when
 from knowngood.core.explain import arms_words, duration
 
-SHOW, REPLAY = "show", "replay"
+SHOW, REPLAY, VERIFY = "show", "replay", "verify"
 WORDS = (SHOW, REPLAY)
 # Shown in their own way, or not at all.
 APART = ("findings", "gates", "windows", "now_ms", "frozen", "together")
@@ -21,7 +21,10 @@ LENGTHS = ("hold_ms", "took_ms")
 
 def audit(
     name: Annotated[
-        str, typer.Argument(metavar="NAME", help="One prompt; or `show` or `replay` before an ID.")
+        str,
+        typer.Argument(
+            metavar="NAME", help="One prompt; or `show` or `replay` before an ID; or `verify`."
+        ),
     ] = "",
     entry: Annotated[
         str, typer.Argument(metavar="ID", help="After `show` or `replay`: the entry.")
@@ -31,6 +34,15 @@ def audit(
     ] = None,
     limit: Annotated[int, typer.Option("--limit", min=1, max=1000, help="How many lines.")] = 30,
     after: Annotated[int, typer.Option("--after", min=0, help="Only lines after this id.")] = 0,
+    expect: Annotated[
+        str,
+        typer.Option(
+            "--expect",
+            metavar="HASH",
+            help="With `verify`: a head that was kept elsewhere.",
+            show_default=False,
+        ),
+    ] = "",
     url: Url = DEFAULT_URL,
     token: Token = "",
     db: Db = None,
@@ -39,9 +51,16 @@ def audit(
     """Show the history, newest line last.
 
     `audit show ID` shows one line with the evidence that was frozen in it. `audit replay ID` makes
-    its decision again from that evidence, and exits 1 when it comes out differently.
+    its decision again from that evidence, and exits 1 when it comes out differently. `audit verify`
+    follows the chain of hashes over all lines and prints its head; it exits 1 where a line was
+    changed, removed or inserted, or when the hash that `--expect` names is in it no more.
     """
     backend = connect(url, token, db=db)
+    if name == VERIFY and not entry:
+        _verify(backend, expect, as_json)
+        return
+    if expect:
+        raise Usage("--expect goes with `audit verify`")
     if entry:
         _check(name, entry)
         if name == REPLAY:
@@ -88,6 +107,39 @@ def _check(word: str, entry: str) -> None:
         raise Usage(f"expected `audit {SHOW} {entry}` or `audit {word}`")
     if not entry.isdigit():
         raise Usage(f"{entry!r} is no id of an entry", next_step="`knowngood audit` lists them")
+
+
+def _verify(backend: Backend, expect: str, as_json: bool) -> None:
+    count, expected_id = 0, None
+    answer: dict[str, Any] = {"head": "", "next_after": 0}
+    while answer["next_after"] is not None:  # each answer goes further, up to the newest line
+        answer = backend.get(
+            "/api/audit/verify",
+            after=answer["next_after"],
+            before=answer["head"],
+            expect=expect,
+        )
+        count += answer["lines"]
+        expected_id = expected_id or answer["expected_id"]
+    is_missing = bool(expect) and answer["whole"] and expected_id is None
+    if as_json:
+        print_json({**answer, "lines": count, "expected_id": expected_id})
+    elif not answer["whole"]:
+        say(f"BROKEN after {_lines(count)}: {answer['why']}")
+        say(f"  the last hash that holds is {answer['head'] or 'none'}")
+    else:
+        say(f"{_lines(count)}, chain whole, head {answer['head'] or 'none'}")
+        if is_missing:
+            say(f"NOT THE SAME HISTORY: no line has the hash {expect}")
+            say("  it was cut, or written anew from some line on, since that hash was kept")
+        elif expect:
+            say(f"  line {expected_id} has the hash that was kept elsewhere")
+    if is_missing or not answer["whole"]:
+        raise typer.Exit(1)
+
+
+def _lines(count: int) -> str:
+    return f"{count:,} line" if count == 1 else f"{count:,} lines"
 
 
 def _replay(backend: Backend, entry: str, as_json: bool) -> None:

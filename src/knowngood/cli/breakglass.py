@@ -18,6 +18,7 @@ from knowngood.server import (
     act,
     dryrun,
     evals,
+    incidents,
     judged,
     notices,
     read,
@@ -28,6 +29,7 @@ from knowngood.server import (
 from knowngood.server.desk import Desk
 from knowngood.server.doctor import doctor
 from knowngood.server.policy_file import load_policy
+from knowngood.server.postmortem import draft
 from knowngood.server.rerun import rerun
 from knowngood.server.separable import check
 from knowngood.store.memory import open_memory
@@ -148,6 +150,12 @@ def _audit(
     return read.audit(desk, environment, prompt, after, limit)
 
 
+def _verify(
+    desk: Desk, after: int = 0, before: str = "", expect: str | None = None
+) -> Mapping[str, Any]:
+    return read.audit_verify(desk, after, before, expect)
+
+
 def _report(
     desk: Desk,
     environment: str = ENVIRONMENT,
@@ -173,6 +181,33 @@ def _runbook(
     return runbooks.show(desk, runbooks.shipped(), name, incident, prompt, environment, now_ms())
 
 
+def _incidents(
+    desk: Desk,
+    environment: str | None = None,
+    prompt: str | None = None,
+    state: str = "all",
+    limit: int = 100,
+) -> Mapping[str, Any]:
+    is_open = {"open": True, "closed": False}.get(state)
+    return incidents.listed(desk, environment, prompt, is_open, None, limit, now_ms())
+
+
+def _incident(desk: Desk, environment: str, prompt: str, number: str) -> Mapping[str, Any]:
+    return incidents.one(desk, f"{environment}/{prompt}/{number}", now_ms())
+
+
+def _postmortem(
+    desk: Desk,
+    environment: str,
+    prompt: str,
+    number: str,
+    stem: str = "postmortem",
+    theme: str = "light",
+) -> Mapping[str, Any]:
+    return draft(desk, f"{environment}/{prompt}/{number}", stem, theme, now_ms())
+
+
+ID = "([^/]+)/([^/]+)/([^/]+)"
 READS: tuple[tuple[str, Answer], ...] = (
     (r"/api/prompts", read.prompts),
     (r"/api/prompts/([^/]+)", read.prompt),
@@ -182,8 +217,12 @@ READS: tuple[tuple[str, Answer], ...] = (
     (r"/api/prompts/([^/]+)/gates", _gates),
     (r"/api/status", _status),
     (r"/api/audit", _audit),
+    (r"/api/audit/verify", _verify),
     (r"/api/audit/([0-9]+)", lambda desk, entry: read.audit_entry(desk, int(entry))),
     (r"/api/audit/([0-9]+)/replay", lambda desk, entry: rerun(desk, int(entry))),
+    (r"/api/incidents", _incidents),
+    (rf"/api/incidents/{ID}", _incident),
+    (rf"/api/incidents/{ID}/postmortem", _postmortem),
     (r"/api/policy/check", lambda desk: check(desk, desk.policy)),
     (r"/api/policy/report", _report),
     (r"/api/policy", lambda desk, prompt=None: read.policy(desk, prompt)),

@@ -128,7 +128,10 @@ class Story(ABC):
         took_s = seconds(entry["at_ms"] - switched_ms)
         self.told["verified_after_s"] = took_s
         self.until("every process stays", lambda: self.all_serve(GOOD, self.told["generation"]))
-        number = str(entry["detail"]["incident"]).rpartition(".")[2]
+        incident = str(entry["detail"]["incident"])
+        clocks = self.api.get(f"/api/incidents/{incident}")["clocks"]
+        self.told["clocks_ms"] = {clock["name"]: clock["ms"] for clock in clocks}
+        number = incident.rpartition(".")[2]
         words = entry["because"].partition(",")[0]
         open_s = took_s if opened_ms is None else seconds(entry["at_ms"] - opened_ms)
         self.tell(f"{words}   incident {number} closed after {open_s:.0f} s", "bold green")

@@ -68,7 +68,11 @@ def _print_head(answer: dict[str, Any]) -> None:
     incident = state["incident"]
     if incident:
         said = f"incident {incident['id']}, {incident['severity']}, open for {incident['open_for']}"
-        say(Text(f"  {said}", style="bold red"))
+        now = "" if incident["clock"].startswith("open") else f", {incident['clock']}"
+        say(Text(f"  {said}{now}", style="bold red"))
+        if incident["part_of"]:
+            say(f"    part of {incident['part_of']}")
+        say(f"    knowngood incident show {incident['id']}")
     _print_asked(state)
 
 

@@ -104,7 +104,9 @@ def _state(row: dict[str, Any]) -> str:
     waits = row["waiting_on"] and row["verdict"] != "clear"
     parts = [row["phase"] if row["phase"] != "steady" or not waits else ""]
     if row["incident"]:
-        parts.insert(0, f"incident {row['incident']['id']} ({row['incident']['severity']})")
+        incident = row["incident"]
+        said = f"incident {incident['id']} ({incident['severity']}, {incident['clock']})"
+        parts.insert(0, said)
     if waits:
         parts.append(f"waits on {row['waiting_on']}")
     return "; ".join(part for part in parts if part)

@@ -23,6 +23,7 @@ from knowngood.conformance.control import (
 )
 from knowngood.conformance.deliveries import DeliveriesConformance
 from knowngood.conformance.evaluations import EvaluationsConformance
+from knowngood.conformance.incidents import IncidentsConformance
 from knowngood.conformance.observations import (
     CheckpointsConformance,
     ClientsConformance,
@@ -53,5 +54,6 @@ class StoreConformance(
     RunsConformance,
     OutsideConformance,
     DeliveriesConformance,
+    IncidentsConformance,
 ):
     """All laws of a store. Subclass it and give it a `store` fixture."""

@@ -16,6 +16,7 @@ from knowngood.conformance.examples import (
     version,
 )
 from knowngood.core.asking import Purpose
+from knowngood.core.chain import FIRST, Verified, link, verify
 from knowngood.core.check import BadState
 from knowngood.core.errors import (
     BadWeights,
@@ -351,6 +352,40 @@ class LogConformance:
         assert len(lines) == 80
         assert [line.id for line in lines] == sorted({line.id for line in lines})
         assert [line.at_ms for line in lines if line.prompt == "p2"] == list(range(20))
+
+    def test_every_line_is_chained_to_the_one_before(self, store: Store) -> None:
+        """Whoever wrote them: the hash of each line covers it and the hash before it."""
+        detail = {"b": [1.5, -0.0, 1e300, None], "a": {"z": AWKWARD, "y": True}, "n": 2**60}
+        store.states.apply([change(Record("one", AWKWARD, detail), Record("two", ""))], NOW_MS)
+        store.log.append([AuditEntry(NOW_MS, "", "a", "push", AWKWARD, "ann", 0, 0)])
+
+        def write_20(name: str) -> None:
+            for i in range(20):
+                store.log.append([AuditEntry(i, "production", name, "push", "", "", 0, 0)] * 2)
+
+        together([partial(write_20, f"p{n}") for n in range(4)])
+        lines = store.log.follow(limit=1000)
+        assert len({line.hash for line in lines}) == 163
+        assert verify(lines) == Verified(163, lines[-1].hash, lines[-1].id)
+        assert lines[1].hash == link(lines[1], lines[0].hash)
+        assert store.log.get(lines[0].id).hash == lines[0].hash == link(lines[0], FIRST)
+
+    def test_following_and_looking_between(self, store: Store) -> None:
+        """The oldest lines after an id, and those of one state between two instants, both kept."""
+        line = AuditEntry(NOW_MS, "production", "a", "push", "", "ann", 0, 0)
+        store.log.append(replace(line, because=str(i), at_ms=NOW_MS + i) for i in range(5))
+        store.log.append([replace(line, prompt="b"), replace(line, environment="staging")])
+        lines = store.log.follow()
+        assert [each.because for each in lines] == ["0", "1", "2", "3", "4", "", ""]
+        assert store.log.follow(lines[2].id, 1) == [lines[3]]
+        assert store.log.follow(lines[-1].id) == [] == store.log.follow(limit=0)
+        of_a = ("production", "a")
+        assert store.log.between(*of_a, NOW_MS + 1, NOW_MS + 3, 9) == lines[1:4]
+        assert store.log.between(*of_a, NOW_MS, NOW_MS + 9, 2) == lines[:2]
+        store.log.append([replace(line, kind="note", at_ms=NOW_MS + 2)])
+        (note,) = store.log.between(*of_a, NOW_MS, NOW_MS + 9, 9, ("note", "role"))
+        assert (note.kind, store.log.get(note.id)) == ("note", note)
+        assert store.log.between("production", "c", 0, NOW_MS + 9, 9) == []
 
     def test_unknown_line(self, store: Store) -> None:
         """A line that is not there is not made up."""

@@ -7,6 +7,7 @@ from knowngood.core.check import refuse
 from knowngood.core.errors import StaleState
 from knowngood.core.evolve import audit_entries, evolve, moves_route, outgoing
 from knowngood.core.history import AuditEntry, Outgoing
+from knowngood.core.incident import Filing, filings
 from knowngood.core.model import (
     Change,
     State,
@@ -23,6 +24,7 @@ class Commit:
     generations: Mapping[str, int]
     audit: tuple[AuditEntry, ...]
     outgoing: tuple[Outgoing, ...]
+    incidents: tuple[Filing, ...] = ()
 
 
 def keys(changes: Sequence[Change]) -> list[StateKey]:
@@ -54,7 +56,7 @@ def commit(
     BadState if a result makes no sense.
     """
     _refuse_late(changes, at_ms)
-    states, audit, messages = [], [], []
+    states, audit, messages, incidents = [], [], [], []
     for change in changes:
         state = before[change.environment, change.prompt]
         if state.revision != change.revision_seen:
@@ -72,7 +74,8 @@ def commit(
         states.append(after)
         audit.extend(audit_entries(change, after, generation, now_ms))
         messages.extend(outgoing(change, now_ms))
-    return Commit(tuple(states), risen, tuple(audit), tuple(messages))
+        incidents.extend(filings(state, change, now_ms))
+    return Commit(tuple(states), risen, tuple(audit), tuple(messages), tuple(incidents))
 
 
 def _refuse_late(changes: Sequence[Change], at_ms: int) -> None:

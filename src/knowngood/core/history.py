@@ -11,7 +11,11 @@ from knowngood.core.model import Severity
 
 @dataclass(frozen=True, slots=True)
 class AuditEntry:
-    """One line of history. History only ever grows. `id` is given by the store, rising."""
+    """One line of history. History only ever grows.
+
+    `id` is given by the store, rising, and so is `hash`, which chains it to the line before: see
+    core.chain.
+    """
 
     at_ms: int
     environment: str
@@ -24,6 +28,7 @@ class AuditEntry:
     policy_revision: str = ""
     detail: Mapping[str, Any] = field(default_factory=dict)
     id: int = 0
+    hash: str = field(default="", compare=False)  # it follows from the lines themselves
 
 
 class Outcome(StrEnum):

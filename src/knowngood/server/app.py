@@ -25,6 +25,7 @@ from knowngood.server.api import (
     answers,
     approvals,
     evals,
+    incidents,
     keep,
     machines,
     notices,
@@ -271,6 +272,7 @@ def _application(runtime: Runtime, store: OpenStore, ticking: bool) -> FastAPI:
     app.include_router(reads.router)
     app.include_router(acts.router)
     app.include_router(answers.router)
+    app.include_router(incidents.router)
     app.include_router(evals.router)
     app.include_router(keep.router)
     app.include_router(rollouts.router)

@@ -8,7 +8,6 @@ from knowngood.core.measure import measure
 from knowngood.core.model import (
     Confirming,
     Finding,
-    Incident,
     Phase,
     Response,
     Standing,
@@ -27,6 +26,7 @@ from knowngood.engine.observe import census
 from knowngood.engine.reconcile import Look
 from knowngood.server.asked import alarms_data, question_data
 from knowngood.server.desk import Desk
+from knowngood.server.incidents import clock_of
 from knowngood.server.outside import beside
 from knowngood.server.read import census_words, fleet_hold, stamp
 from knowngood.server.rollouts import explained
@@ -201,7 +201,7 @@ def _row(state: State, now_ms: int) -> dict[str, Any]:
         **route_data(state),
         "phase": doing_words(state),
         "phase_kind": type(state.phase).__name__.lower(),
-        "incident": _incident(state.incident, now_ms),
+        "incident": _incident(state, now_ms),
         "question": question_data(state, now_ms),
         "pages": alarms_data(state, now_ms),
         "automation": hold_data(state.automation, now_ms),
@@ -365,7 +365,8 @@ def _alert(rule: AlertRule) -> dict[str, Any]:
     }
 
 
-def _incident(incident: Incident | None, now_ms: int) -> dict[str, Any] | None:
+def _incident(state: State, now_ms: int) -> dict[str, Any] | None:
+    incident = state.incident
     if incident is None:
         return None
     return {
@@ -376,5 +377,7 @@ def _incident(incident: Incident | None, now_ms: int) -> dict[str, Any] | None:
         "triggers": list(incident.triggers),
         "outcome": incident.outcome,
         "open_for": duration(now_ms - incident.opened_ms),
+        "part_of": incident.part_of or None,
+        "clock": clock_of(state, now_ms),
         **when("opened", incident.opened_ms),
     }

@@ -5,13 +5,15 @@ the Unix epoch for programs, and as ISO text in UTC for people.
 """
 
 import json
+import re
 from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
+from knowngood.core.chain import FIRST, Verified, verify
 from knowngood.core.content import content_data
 from knowngood.core.content import diff as content_diff
-from knowngood.core.errors import UnknownEntry
+from knowngood.core.errors import BadRequest, UnknownEntry
 from knowngood.core.frozen import FROZEN
 from knowngood.core.history import AuditEntry
 from knowngood.core.model import (
@@ -35,6 +37,10 @@ from knowngood.wire import PromptSnapshot, Snapshot, VersionContent
 
 PAGE_MAX = 1_000  # rows in one answer: what a person scrolls and a program takes in one bite
 CLIENTS_MAX = 1_000
+# Following a line takes up to a millisecond where it froze a decision: an answer within seconds.
+VERIFIED_MAX = 2_000
+VERIFIED_PAGE = 200  # lines in memory at a time, some 8 MB
+HASH = re.compile(r"[0-9a-f]{64}")
 ENTRY_ID_MAX = 2**63 - 1  # what a database's row number can be
 
 
@@ -242,6 +248,46 @@ def audit_entry(desk: Desk, entry_id: int) -> dict[str, Any]:
     return entry_data(desk.store.log.get(entry_id))
 
 
+def audit_verify(
+    desk: Desk,
+    after_id: int = 0,
+    before: str = FIRST,
+    expect: str | None = None,
+    limit: int = VERIFIED_MAX,
+) -> dict[str, Any]:
+    """Follow the chain of the history from the line after `after_id`, which follows hash `before`.
+
+    `next_after` is where to go on, with `head` as `before`; None at the newest line or at a break.
+    `expected_id` is the line whose hash is `expect`, if it was among these. Raises BadRequest for
+    what is no hash.
+    """
+    for given in (before, expect):
+        if given and not HASH.fullmatch(given):
+            raise BadRequest(f"{given[:80]!r} is no hash: 64 digits from 0 to f")
+    count, found = 0, Verified(0, before, after_id)
+    expected_id = None
+    while count < limit:
+        wanted = min(limit - count, VERIFIED_PAGE)
+        lines = desk.store.log.follow(found.last_id, wanted)
+        seen = verify(lines, found.head, expect)
+        count += seen.line_count
+        expected_id = expected_id or seen.expected_id
+        found = replace(seen, last_id=seen.last_id or found.last_id)
+        if found.broken_id is not None or len(lines) < wanted:
+            break
+    goes_on = found.broken_id is None and count >= limit
+    return {
+        "lines": count,
+        "whole": found.broken_id is None,
+        "head": found.head,
+        "head_id": found.last_id,
+        "broken_id": found.broken_id,
+        "why": found.why,
+        "expected_id": expected_id,
+        "next_after": found.last_id if goes_on else None,
+    }
+
+
 def entry_data(entry: AuditEntry) -> dict[str, Any]:
     """A line of history as data."""
     return {
@@ -255,6 +301,7 @@ def entry_data(entry: AuditEntry) -> dict[str, Any]:
         "revision": entry.revision,
         "generation": entry.generation,
         "policy_revision": entry.policy_revision,
+        "hash": entry.hash,
         "detail": dict(entry.detail),
     }
 

@@ -217,6 +217,7 @@ def sim_store(store: Store, gate: Gate) -> Store:
         runs=store.runs,
         outside=store.outside,
         deliveries=GatedDeliveries(store.deliveries, gate),
+        incidents=store.incidents,
     )
 
 

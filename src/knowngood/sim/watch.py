@@ -104,6 +104,7 @@ def watched(store: Store, witness: Witness) -> Store:
         runs=store.runs,
         outside=store.outside,
         deliveries=store.deliveries,
+        incidents=store.incidents,
     )
 
 

@@ -2,11 +2,13 @@
 
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import Connection, Insert, Row, delete, func, select, tuple_, update
 
+from knowngood.core.chain import FIRST, chained
 from knowngood.core.codec import from_data, plain, to_data
 from knowngood.core.commit import Commit, StateKey, commit, keys
 from knowngood.core.content import refuse_other_content
@@ -27,6 +29,7 @@ from knowngood.core.model import (
 )
 from knowngood.core.purge import named, refuse_purged, refuse_reuse
 from knowngood.store.database import WRITING, Database, to_text
+from knowngood.store.incidents import file_incidents
 from knowngood.store.opened import Timekeeper
 from knowngood.store.tables import audit, environments, outbox, policies, purged, states, versions
 
@@ -219,6 +222,7 @@ def write_states(database: Database, connection: Connection, done: Commit) -> No
             .where(environments.c.name == environment)
             .values(generation=generation)
         )
+    file_incidents(database, connection, done.incidents)
     if done.audit:
         write_history(database, connection, done.audit)
     if done.outgoing:
@@ -322,6 +326,31 @@ class SqlLog:
             raise UnknownEntry(f"there is no entry {entry_id}")
         return _line(row)
 
+    def follow(self, after_id: int = 0, limit: int = 100) -> list[AuditEntry]:
+        """See ports.Log."""
+        query = select(audit).where(audit.c.id > after_id)
+        with self._db.reading() as connection:
+            rows = connection.execute(query.order_by(audit.c.id).limit(max(0, limit))).all()
+        return [_line(row) for row in rows]
+
+    def between(
+        self,
+        environment: str,
+        prompt: str,
+        since_ms: int,
+        until_ms: int,
+        limit: int,
+        kinds: Collection[str] = (),
+    ) -> list[AuditEntry]:
+        """See ports.Log."""
+        of_state = (audit.c.environment == environment) & (audit.c.prompt == prompt)
+        query = select(audit).where(of_state, audit.c.at_ms.between(since_ms, until_ms))
+        if kinds:
+            query = query.where(audit.c.kind.in_(sorted(kinds)))
+        with self._db.reading() as connection:
+            rows = connection.execute(query.order_by(audit.c.id).limit(max(0, limit))).all()
+        return [_line(row) for row in rows]
+
 
 def write_history(
     database: Database, connection: Connection, entries: Iterable[AuditEntry]
@@ -329,8 +358,13 @@ def write_history(
     """Add the lines in the writing transaction of what they tell of."""
     # Ids are drawn before they are committed: without this, a reader that goes on after the newest
     # id it saw could miss a smaller one that was committed later.
+    # And each line is chained to the newest one, which has to be known.
     database.alone(connection, "log")
-    connection.execute(audit.insert(), [_line_row(entry) for entry in entries])
+    newest = select(audit.c.hash).order_by(audit.c.id.desc()).limit(1)
+    before = connection.execute(newest).scalar_one_or_none()
+    plainly = [replace(entry, detail=plain(entry.detail)) for entry in entries]
+    lines = chained(plainly, FIRST if before is None else before)
+    connection.execute(audit.insert(), [_line_row(line) for line in lines])
 
 
 def last_line(connection: Connection, environment: str, prompt: str) -> AuditEntry | None:
@@ -352,6 +386,7 @@ def _line_row(entry: AuditEntry) -> dict[str, Any]:
         "prompt": entry.prompt,
         "kind": entry.kind,
         "body": to_text({name: data[name] for name in LINE_BODY if name in data}),
+        "hash": entry.hash,
     }
 
 
@@ -362,6 +397,7 @@ def _line(row: Row[Any]) -> AuditEntry:
         environment=row.environment,
         prompt=row.prompt,
         kind=row.kind,
+        hash=row.hash,
         **json.loads(row.body),
     )
 

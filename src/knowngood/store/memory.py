@@ -1,7 +1,7 @@
 """The reference store: what the ports mean, in dictionaries under one lock."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -38,6 +38,7 @@ from knowngood.core.window import Bucket
 from knowngood.ports import NO_UNITS, UnitArm, UnitKey, VersionKey
 from knowngood.store.memory_data import Data, Timeline
 from knowngood.store.memory_deliveries import MemoryDeliveries
+from knowngood.store.memory_incidents import MemoryIncidents, file_incidents
 from knowngood.store.memory_outside import MemoryOutside
 from knowngood.store.memory_runs import MemoryRuns
 from knowngood.store.memory_versions import MemoryEvaluations, MemoryReleases
@@ -63,6 +64,7 @@ def open_memory() -> OpenStore:
         runs=MemoryRuns(data),
         outside=MemoryOutside(data),
         deliveries=MemoryDeliveries(data),
+        incidents=MemoryIncidents(data),
         close=lambda: None,
         timekeeper=timekeeper,
     )
@@ -157,6 +159,7 @@ class MemoryStates:
             data.states.update(zip(before, done.states, strict=True))
             data.generations.update(done.generations)
             data.write_history(done.audit)
+            file_incidents(data, done.incidents)
             for message in done.outgoing:
                 if message.key not in data.queued:
                     data.queued.add(message.key)
@@ -218,6 +221,31 @@ class MemoryLog:
             if not 1 <= entry_id <= len(self._data.log):
                 raise UnknownEntry(f"there is no entry {entry_id}")
             return self._data.log[entry_id - 1]
+
+    def follow(self, after_id: int = 0, limit: int = 100) -> list[AuditEntry]:
+        """See ports.Log."""
+        with self._data.lock:
+            return self._data.log[after_id : after_id + max(0, limit)]
+
+    def between(
+        self,
+        environment: str,
+        prompt: str,
+        since_ms: int,
+        until_ms: int,
+        limit: int,
+        kinds: Collection[str] = (),
+    ) -> list[AuditEntry]:
+        """See ports.Log."""
+        with self._data.lock:
+            found = [
+                line
+                for line in self._data.log
+                if (line.environment, line.prompt) == (environment, prompt)
+                and since_ms <= line.at_ms <= until_ms
+                and (not kinds or line.kind in kinds)
+            ]
+        return found[: max(0, limit)]
 
 
 class MemoryOutbox:

@@ -6,12 +6,14 @@ from dataclasses import dataclass, field, replace
 from threading import RLock
 from typing import Any
 
+from knowngood.core.chain import FIRST, chained
 from knowngood.core.codec import plain
 from knowngood.core.errors import (
     UnknownEnvironment,
 )
 from knowngood.core.evaluation import Evaluation
 from knowngood.core.history import AuditEntry, Delivery, Outgoing
+from knowngood.core.incident import Filed
 from knowngood.core.model import (
     ClientSeen,
     State,
@@ -84,6 +86,7 @@ class Data:
     evaluations: list[Evaluation] = field(default_factory=list)
     releases: dict[str, Release] = field(default_factory=dict)
     runs: dict[str, Run] = field(default_factory=dict)
+    incidents: dict[str, Filed] = field(default_factory=dict)
     pins: dict[tuple[str, str], Pin] = field(default_factory=dict)
     purged: dict[tuple[str, str], str] = field(default_factory=dict)  # digests
     outside: dict[tuple[str, str], OutsideAlert] = field(default_factory=dict)
@@ -99,5 +102,6 @@ class Data:
             ) from None
 
     def write_history(self, entries: Iterable[AuditEntry]) -> None:
-        for entry in entries:
-            self.log.append(replace(entry, id=len(self.log) + 1, detail=plain(entry.detail)))
+        plainly = [replace(entry, detail=plain(entry.detail)) for entry in entries]
+        for entry in chained(plainly, self.log[-1].hash if self.log else FIRST):
+            self.log.append(replace(entry, id=len(self.log) + 1))

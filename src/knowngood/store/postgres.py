@@ -18,6 +18,7 @@ from knowngood.store.control import SqlLog, SqlOutbox, SqlPolicies, SqlRegistry,
 from knowngood.store.database import LOCK_WAIT_MS, Database
 from knowngood.store.deliveries import SqlDeliveries
 from knowngood.store.evaluations import SqlEvaluations
+from knowngood.store.incidents import SqlIncidents
 from knowngood.store.migrate import ensure
 from knowngood.store.observations import SqlClients, SqlSeries
 from knowngood.store.opened import OpenStore, Timekeeper
@@ -84,6 +85,7 @@ def open_postgres(url: str) -> OpenStore:
         units=SqlUnits(database),
         outside=SqlOutside(database),
         deliveries=SqlDeliveries(database),
+        incidents=SqlIncidents(database),
         close=engine.dispose,
         timekeeper=timekeeper,
     )

@@ -28,6 +28,7 @@ from knowngood.store.control import SqlLog, SqlOutbox, SqlPolicies, SqlRegistry,
 from knowngood.store.database import LOCK_WAIT_MS, WRITING, Database
 from knowngood.store.deliveries import SqlDeliveries
 from knowngood.store.evaluations import SqlEvaluations
+from knowngood.store.incidents import SqlIncidents
 from knowngood.store.migrate import ensure
 from knowngood.store.observations import SqlClients, SqlSeries
 from knowngood.store.opened import OpenStore, Timekeeper
@@ -93,6 +94,7 @@ def open_sqlite(path: str | Path, *, observations_needed: bool = True) -> OpenSt
         units=units,
         outside=SqlOutside(control),
         deliveries=SqlDeliveries(control),
+        incidents=SqlIncidents(control),
         close=close,
         timekeeper=timekeeper,
     )

@@ -68,6 +68,8 @@ audit = Table(
     Column("prompt", Text, nullable=False),
     Column("kind", Text, nullable=False),
     Column("body", Text, nullable=False),
+    # Empty only in what an older knowngood adds after the tables came up to date.
+    Column("hash", Text, nullable=False, server_default=""),
     Index("audit_prompt", "prompt", "environment", "id"),
     sqlite_autoincrement=True,
 )
@@ -139,6 +141,22 @@ releases = Table(
     Column("name", Text, nullable=False, unique=True),
     Column("body", Text, nullable=False),
     sqlite_autoincrement=True,
+)
+
+incidents = Table(
+    "incidents",
+    CONTROL,
+    Column("id", Text, primary_key=True),
+    Column("environment", Text, nullable=False),
+    Column("prompt", Text, nullable=False),
+    Column("part_of", Text, nullable=False),  # the id of another prompt's incident, or empty
+    Column("opened_ms", BigInteger, nullable=False),
+    Column("closed_ms", BigInteger),  # null while it is open
+    Column("severity", Text, nullable=False),
+    Column("body", Text, nullable=False),
+    Index("incidents_of", "prompt", "environment", "opened_ms"),
+    Index("incidents_time", "opened_ms"),
+    Index("incidents_part_of", "part_of"),
 )
 
 pins = Table(

@@ -73,7 +73,9 @@ def with_release(case: Case, step: Step, target: str, because: str) -> Step:
     """What it was released with goes back in the same transaction, and people hear of it."""
     gently = any(isinstance(action, SetRollout) for action in step.actions)
     steps = case.policy.gradual if gently else None
-    along = back_together(case, target, Back(because, automatic=True, gradual=steps))
+    opened = [a.incident for a in step.actions if isinstance(a, SetIncident) and a.incident]
+    back = Back(because, automatic=True, gradual=steps, lead=opened[0] if opened else None)
+    along = back_together(case, target, back)
     words = "".join(f" {record.because}." for record in along.records)
     actions = tuple(
         replace(action, body=f"{action.body}{words}") if isinstance(action, Notify) else action

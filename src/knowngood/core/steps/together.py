@@ -7,9 +7,11 @@ from knowngood.core.model import (
     Action,
     Change,
     Hold,
+    Incident,
     Observed,
     Partner,
     Record,
+    SetIncident,
     SetRollout,
     Severity,
     Stand,
@@ -21,7 +23,7 @@ from knowngood.core.model import (
 from knowngood.core.release import Release
 from knowngood.core.rollout import Ladder, Pause, RolloutKind
 from knowngood.core.steps.brakes import in_force
-from knowngood.core.steps.case import Case, Step, env_option, page, title
+from knowngood.core.steps.case import Case, Step, env_option, incident_for, page, title
 from knowngood.core.steps.parts import led, part_of, parts, with_words
 from knowngood.core.steps.switch import SYSTEM, gradual_actions, switch_actions
 from knowngood.core.steps.target import choose_target
@@ -54,6 +56,7 @@ class Back:
     gradual: Ladder | None = None
     quarantine: bool = True
     actor: str = SYSTEM
+    lead: Incident | None = None  # the incident that it is for; theirs are part of it
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,12 +211,13 @@ def _actions(case: Case, each: Going, back: Back) -> tuple[Action, ...]:
     if each.target is None:
         return _stay(case, theirs, each, words)
     state, suspect = theirs.state, _from(theirs.state, each.versions)
-    incident = state.incident
+    incident = _part_of(theirs, back.lead)
+    opened = () if incident is state.incident else (SetIncident(incident),)
     gently = back.gradual is not None and each.versions == (theirs.suspect,)
     if gently and state.rollout is not None and state.rollout.kind is RolloutKind.GRADUAL:
         return ()  # it gives way already
     if back.gradual is not None and gently and _has_stages(state, back.gradual):
-        return gradual_actions(
+        gently_down = gradual_actions(
             theirs,
             each.target,
             back.gradual,
@@ -222,6 +226,7 @@ def _actions(case: Case, each: Going, back: Back) -> tuple[Action, ...]:
             quarantine=back.quarantine,
             actor=back.actor,
         )
+        return (*opened, *gently_down)
     more = tuple(
         Stand(version, Standing.QUARANTINED, f"rolled back: {words}")
         for version in each.versions
@@ -236,7 +241,15 @@ def _actions(case: Case, each: Going, back: Back) -> tuple[Action, ...]:
         automatic=back.automatic,
         leaving=suspect,
     )
-    return (*more, *switch)
+    return (*opened, *more, *switch)
+
+
+def _part_of(theirs: Case, lead: Incident | None) -> Incident | None:
+    """The partner's incident, or one without a breach of its own, as a part of the lead's."""
+    if lead is None:
+        return theirs.state.incident
+    own = incident_for(theirs, (), lead.severity, lead.response)
+    return replace(own, part_of=lead.id)
 
 
 def _stay(case: Case, theirs: Case, each: Going, words: str) -> tuple[Action, ...]:

@@ -115,6 +115,28 @@ async def audit(
     return await server.read(read.audit, server.desk, environment, prompt, after, limit)
 
 
+@router.get("/audit/verify", summary="Verify the history", tags=["history"])
+async def audit_verify(
+    request: Request,
+    after: Annotated[
+        int, Query(description="Go on after this entry.", ge=0, le=read.ENTRY_ID_MAX)
+    ] = 0,
+    before: Annotated[str, Query(description="The hash of that entry.", max_length=64)] = "",
+    expect: Annotated[
+        str | None, Query(description="A hash that was kept elsewhere.", max_length=64)
+    ] = None,
+    limit: Annotated[
+        int, Query(description="How many at most.", ge=1, le=read.VERIFIED_MAX)
+    ] = read.VERIFIED_MAX,
+) -> Data:
+    """Whether each line follows from the one before it, and the hash of the newest one.
+
+    As long as `next_after` is a number, ask again with it as `after` and with `head` as `before`.
+    """
+    server = runtime_of(request)
+    return await server.read(read.audit_verify, server.desk, after, before, expect, limit)
+
+
 @router.get("/audit/{entry}", summary="Read one entry of the history", tags=["history"])
 async def audit_entry(
     request: Request, entry: Annotated[int, Path(description="The entry's id.")]
