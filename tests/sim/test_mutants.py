@@ -8,7 +8,7 @@ from knowngood.sim.mutants import MUTANTS, Mutant
 from knowngood.sim.world import seeded_world
 
 SECONDS = 400
-SEEDS_MAX = 100  # the rarest needs 12 today; what is rarer has a story
+SEEDS_MAX = 100  # the rarest needs 21 today; what is rarer has a story
 
 
 @pytest.mark.slow

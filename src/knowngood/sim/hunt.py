@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 
+from knowngood.sim.flavours import Flavour, flavoured_plan
 from knowngood.sim.mutants import Mutant
 from knowngood.sim.world import Failure, seeded_world
 
@@ -37,14 +38,17 @@ class Caught:
 def hunt(mutant: Mutant, seeds: int, start: int = 0, seconds: int = 400) -> Caught | None:
     """Play its story, or else seeds, with the bug planted until a law catches it.
 
-    None when it got away. What fails without the bug as well proves nothing and is passed over.
+    None when it got away. What fails without the bug as well proves nothing and is passed over, as
+    are worlds without the bug's activity; a bug that has none is hunted where the least goes on.
     """
     if mutant.story is not None:
         worlds: list[tuple[int | None, Callable[[], list[Failure]]]] = [
             (None, partial(_tell, mutant))
         ]
     else:
-        worlds = [(seed, partial(_play, seed, seconds)) for seed in range(start, start + seeds)]
+        found = _seeds(mutant.activity, range(start, start + seeds), seconds)
+        flavour = Flavour.ALL if mutant.activity else Flavour.ROLLOUTS
+        worlds = [(seed, partial(_play, seed, seconds, flavour)) for seed in found]
     for count, (seed, play) in enumerate(worlds, 1):
         with planted(mutant):
             failures = play()
@@ -53,8 +57,15 @@ def hunt(mutant: Mutant, seeds: int, start: int = 0, seconds: int = 400) -> Caug
     return None
 
 
-def _play(seed: int, seconds: int) -> list[Failure]:
-    return seeded_world(seed, seconds).run()
+def _seeds(activity: str | None, seeds: range, seconds: int) -> Iterator[int]:
+    """The seeds whose worlds have the activity."""
+    for seed in seeds:
+        if activity is None or activity in flavoured_plan(seed, seconds).activities:
+            yield seed
+
+
+def _play(seed: int, seconds: int, flavour: Flavour) -> list[Failure]:
+    return seeded_world(seed, seconds, flavour).run()
 
 
 def _tell(mutant: Mutant) -> list[Failure]:

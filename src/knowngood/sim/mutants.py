@@ -41,6 +41,8 @@ from knowngood.ports import Delivered, Rejected
 from knowngood.sdk import worker
 from knowngood.sdk.snapshot import parse_snapshot
 from knowngood.sim import traps, world
+from knowngood.sim.comparers import COMPARISON
+from knowngood.sim.keepers import RETENTION
 from knowngood.sim.mutants_comparison import COMPARISON_MUTANTS, COMPARISON_STORIES
 from knowngood.sim.mutants_releases import RELEASE_MUTANTS, RELEASE_STORIES
 from knowngood.sim.mutants_retention import RETENTION_MUTANTS
@@ -403,11 +405,15 @@ def slow_is_well() -> list[Patch]:
 
 @dataclass(frozen=True, slots=True)
 class Mutant:
-    """A planted bug, by name; `story` is where it must show, if random worlds rarely meet it."""
+    """A planted bug, by name; `story` is where it must show, if random worlds rarely meet it.
+
+    One of an `activity` (flavours.ACTIVITIES) shows only in worlds that have it.
+    """
 
     name: str
     patches: Callable[[], list[Patch]]
     story: Callable[[], Scenario] | None = None
+    activity: str | None = None
 
 
 STORIES: Mapping[Callable[[], list[Patch]], Callable[[], Scenario]] = {
@@ -428,8 +434,12 @@ STORIES: Mapping[Callable[[], list[Patch]], Callable[[], Scenario]] = {
     **COMPARISON_STORIES,
     **RELEASE_STORIES,
 }
+ACTIVITY_OF = {
+    **dict.fromkeys(RETENTION_MUTANTS, RETENTION),
+    **dict.fromkeys(COMPARISON_MUTANTS, COMPARISON),
+}
 MUTANTS = tuple(
-    Mutant(patches.__name__, patches, STORIES.get(patches))
+    Mutant(patches.__name__, patches, STORIES.get(patches), ACTIVITY_OF.get(patches))
     for patches in (
         answered_unwritten,
         messages_lost,
