@@ -136,9 +136,8 @@ def pause_together(case: Case, because: str) -> tuple[Change, ...]:
         words = with_words(case.state, moving_part(partner), because)
         paused = replace(rollout, pause=Pause(case.now_ms, words, SYSTEM))
         detail = {"version": rollout.moving, "stage": rollout.stage, "share_bp": rollout.share_bp}
-        made.append(
-            _led(case, partner, (SetRollout(paused), Record("rollout.paused", words, detail)))
-        )
+        line = Record("rollout.paused", words, detail)
+        made.append(_led(case, partner, (SetRollout(paused), *unready(partner), line)))
     return tuple(made)
 
 

@@ -8,7 +8,13 @@ from knowngood.core.explain import duration, few, finding_words
 from knowngood.core.look import breaches, is_blind
 from knowngood.core.model import Action, Finding, Record, SetRollout, Severity, Wait
 from knowngood.core.rollout import Pause, Rollout, RolloutKind
-from knowngood.core.steps.abreast import downward_together, not_down, pause_together, readiness
+from knowngood.core.steps.abreast import (
+    downward_together,
+    not_down,
+    pause_together,
+    readiness,
+    unready,
+)
 from knowngood.core.steps.advance import completed, first_look, stage_actions
 from knowngood.core.steps.case import IDLE, Case, Step, env_option, evidence, page, title
 from knowngood.core.watch import TARGET_ILL, WORSE_THAN_REPLACED
@@ -94,6 +100,7 @@ def _pause(case: Case, rollout: Rollout, why: Finding) -> Step:
         body += f" Paused with it, as one release: {names}; `resume` lets all of them go on."
     actions: tuple[Action, ...] = (
         SetRollout(replace(rollout, pause=Pause(case.now_ms, because, "system"))),
+        *unready(case.state),
         Record("rollout.paused", because, {"version": rollout.moving, **evidence(case, ill)}),
         *page(
             case,

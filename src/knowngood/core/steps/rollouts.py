@@ -161,7 +161,8 @@ def pause(state: State, because: str, actor: str, now_ms: int) -> tuple[Action, 
     if rollout.pause is not None:
         return ()
     paused = replace(rollout, pause=Pause(now_ms, because, actor))
-    return (SetRollout(paused), Record("rollout.paused", because, _detail(rollout)))
+    line = Record("rollout.paused", because, _detail(rollout))
+    return (SetRollout(paused), *unready(state), line)
 
 
 def resume(state: State, because: str, now_ms: int) -> tuple[Action, ...]:

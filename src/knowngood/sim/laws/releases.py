@@ -80,7 +80,9 @@ class Together(Members):
             if set(OFF) & kinds_of(change) and not _alone(event.changes):
                 after = event.after[event.changes.index(change)]
                 for version, release in served(before):
-                    if _goes(before, after, version):
+                    if "rollback.completed" in kinds_of(change):
+                        self._ended(event, release, before)
+                    elif _goes(before, after, version):
                         self._went(event, changes, release, change)
 
     def _came(self, event: Applied, changes: dict[str, Change], release: Release) -> None:
@@ -106,6 +108,15 @@ class Together(Members):
                 self.fail(words)
                 continue
             self._stayed(words, before, release, changes.get(before.prompt), lead, event.now_ms)
+
+    def _ended(self, event: Applied, release: Release, lead: State) -> None:
+        """What began to go down as one, and stands on the same stage, comes to its end as one."""
+        for before, after in self.members(event, release).values():
+            version = part(before, release)
+            if version is None or not _gives_way(before, version) or not _abreast(lead, before):
+                continue
+            if after.route is not None and after.route.weight_bp(version):
+                self.fail(f"{release.name} is through on {lead.prompt}, not on {before.prompt}")
 
     def _stayed(
         self,
@@ -155,6 +166,15 @@ def _goes(before: State, after: State, version: str) -> bool:
     assert before.route is not None and after.route is not None
     return after.route.weight_bp(version) == 0 or (
         _gives_way(after, version) and not _gives_way(before, version)
+    )
+
+
+def _abreast(one: State, other: State) -> bool:
+    mine, its = one.rollout, other.rollout
+    return (
+        mine is not None
+        and its is not None
+        and (mine.began_ms, mine.share_bp) == (its.began_ms, its.share_bp)
     )
 
 
