@@ -1,11 +1,12 @@
 """An incident's record: its clocks add up, its parts are there, and people may say what it was."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from knowngood.core.asking import Answer
-from knowngood.core.history import AuditEntry
+from knowngood.core.history import AuditEntry, Delivery, Outcome
 from knowngood.server.act import Ask
 from knowngood.server.answers import answer
 from tests.server.world import PROMPT, START_MS, World, world
@@ -137,6 +138,21 @@ def test_the_processes_confirm_the_route(over):
     points = over.get(PATH)["propagation"]
     assert points[0] == {"after_ms": 0, "current_count": 0, "live_count": 1}
     assert points[-1] == {"after_ms": 1_000, "current_count": 1, "live_count": 1}
+
+
+def test_what_the_channels_answered_is_there(over):
+    """Try by try, in the incident's thread and in that of a failed rollback; no other's."""
+    told = Delivery(1, f"{ID}:told", ID, "pager", Outcome.DELIVERED, "202 <b>ok</b>", START_MS)
+    failed = replace(told, message_id=2, thread=f"{ID}:rollback-failed", at_ms=START_MS + 1)
+    other = replace(told, message_id=3, thread=f"production/{PROMPT}/g2.10")
+    before = over.get(PATH)["pages"]
+    for each in (told, failed, other):
+        over.runtime.store.deliveries.add(each)
+    pages = over.get(PATH)["pages"][len(before) :]
+    assert [(p["message"], p["channel"], p["outcome"]) for p in pages] == [
+        (1, "pager", "delivered"), (2, "pager", "delivered"),
+    ]  # fmt: skip
+    assert "202 &lt;b&gt;ok&lt;/b&gt;" in over.get(f"{PATH}/text")["markdown"]
 
 
 def test_the_gates_are_asked_what_they_said(over):

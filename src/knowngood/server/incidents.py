@@ -6,7 +6,6 @@ from dataclasses import replace
 from typing import Any
 
 from knowngood.core.asking import Stage
-from knowngood.core.codec import plain
 from knowngood.core.content import check_prompt_name
 from knowngood.core.errors import BadRequest, InProgress, StoreUnavailable
 from knowngood.core.explain import duration
@@ -35,6 +34,7 @@ from knowngood.core.model import Record as Line
 from knowngood.core.policy import PolicyFile, parse
 from knowngood.core.rules import PromptPolicy
 from knowngood.core.steps.case import Case, resolved, title
+from knowngood.core.steps.follow import UNANSWERED
 from knowngood.core.tree import render_tree, tree
 from knowngood.core.window import EMPTY, merge
 from knowngood.server.act import Ask, carry_out, check_ask
@@ -140,10 +140,9 @@ def _policy_of(desk: Desk, filed: Filed, lines: list[AuditEntry]) -> PromptPolic
 
 
 def _deliveries(desk: Desk, incident_id: str) -> tuple[Delivery, ...]:
-    log = getattr(desk.store, "deliveries", None)
-    if log is None:
-        return ()
-    threads = (incident_id, f"{incident_id}{FAILED_THREAD}", f"{incident_id}:unanswered")
+    """What each channel answered, in the incident's thread and in those opened for it."""
+    threads = (incident_id, f"{incident_id}{FAILED_THREAD}", f"{incident_id}{UNANSWERED}")
+    log = desk.store.deliveries
     found = [each for thread in threads for each in log.recent(DELIVERIES_MAX, thread)]
     return tuple(sorted(found, key=lambda each: each.id))
 
@@ -203,7 +202,7 @@ def record_data(desk: Desk, record: Record) -> dict[str, Any]:
         "path": list(keys),
         "tree": render_tree(marked(tree(policy), keys)),
         "way": render_tree(along(marked(tree(policy), keys), keys)),
-        "pages": [{**plain(each), **when("at", each.at_ms)} for each in facts.deliveries],
+        "pages": [_page(each) for each in facts.deliveries],
         "roles": dict(record.roles),
         "notes": [_note(line) for line in record.notes],
         "timeline": [timeline_data(record, line) for line in record.timeline],
@@ -312,6 +311,18 @@ def _verification(line: AuditEntry | None) -> dict[str, Any] | None:
         "because": line.because,
         "windows": line.detail.get("windows", []),
         **when("at", line.at_ms),
+    }
+
+
+def _page(each: Delivery) -> dict[str, Any]:
+    return {
+        "message": each.message_id,
+        "key": each.key,
+        "thread": each.thread,
+        "channel": each.channel,
+        "outcome": each.outcome,
+        "answer": each.answer,
+        **when("at", each.at_ms),
     }
 
 
