@@ -49,7 +49,7 @@ class Service:
         assert 0 < len(key) <= 255, "dedup_key"
         if action == "trigger":
             self._check_payload(event)
-            if self.alerts.get(key) != "acknowledged":
+            if key not in self.alerts:  # one that is there takes it in, and calls nobody again
                 self.alerts[key] = "triggered"
                 self.told.append(key)
         elif action == "acknowledge":
