@@ -6,6 +6,7 @@ import numpy as np
 
 from bench.twin.arrays import LAG_S, SECOND_MS, Bools, Floats, Ints
 from bench.twin.one_day import Day, passed_since
+from knowngood.core.look import LOOKBACK_MS
 from knowngood.core.steps.attribution import (
     BEFORE_MS,
     FAILING_CALLS,
@@ -15,7 +16,6 @@ from knowngood.core.steps.attribution import (
     VETO_PATIENCE_MS,
 )
 from knowngood.core.steps.watchdog import AGAIN_INSEPARABLE_MS, AGAIN_MS, LIMIT_MS
-from knowngood.engine.observe import LOOKBACK_MS
 
 
 def first_breach(day: Day, limit: float, enough: Bools) -> float:

@@ -19,10 +19,12 @@ from knowngood.core.model import (
     State,
     Version,
 )
+from knowngood.core.outside import OutsideAlert
 from knowngood.core.people import Person
 from knowngood.core.purge import Purge
 from knowngood.core.release import Release
 from knowngood.core.retention import Pin
+from knowngood.core.runbook_run import Run
 from knowngood.core.unit_sums import Tally
 from knowngood.core.window import Bucket
 
@@ -73,8 +75,8 @@ class States(Protocol):
         One transaction. Raises StaleState when a state's revision is not the one that was seen. If
         a change moves a route, the environment's generation rises by one. A message whose key was
         queued before is not queued again. Returns the new states in the order of the changes.
-        Raises UnknownVersion when a change names a version that was purged, however late: what is
-        purged is never routed.
+        Raises UnknownVersion when a change that is not stale names a version that was purged: what
+        is purged is never routed.
         """
 
     def generation(self, environment: str) -> int:
@@ -277,6 +279,50 @@ class Retention(Protocol):
         """
 
 
+class Runs(Protocol):
+    """Runs of runbooks: each a row that goes forward together with its lines of history."""
+
+    def save(self, run: Run, entries: Iterable[AuditEntry] = ()) -> Run:
+        """Keep a run with its lines of history, in one transaction; returns it one revision on.
+
+        `run.revision` is the one that was seen: 0 for a run that is new. Raises StaleState, with
+        nothing kept, when somebody else has saved it meanwhile.
+        """
+
+    def get(self, run_id: str) -> Run:
+        """The run. Raises UnknownRun, with the newest that are known."""
+
+    def of(self, incident: str | None = None, limit: int = 100) -> list[Run]:
+        """The newest `limit` runs of an incident, or of all, newest first."""
+
+
+class OutsideAlerts(Protocol):
+    """What other systems say of our prompts."""
+
+    def record(self, alerts: Sequence[OutsideAlert], policy_revision: str) -> list[OutsideAlert]:
+        """Remember the alerts with their lines of history, in one transaction; those that are news.
+
+        What is news says core.outside.remember, in the order of the alerts.
+        """
+
+    def of(
+        self, environment: str, prompt: str, since_ms: int, limit: int = 100
+    ) -> list[OutsideAlert]:
+        """The prompt's alerts that still fire or ended since (core.outside.is_shown), newest first.
+
+        By when they began.
+        """
+
+    def has_taken(self, source: str, key: str) -> bool:
+        """Whether this was taken."""
+
+    def take_once(self, source: str, key: str, now_ms: int) -> bool:
+        """Take something that must not be taken twice; False if it was taken already."""
+
+    def forget(self, before_ms: int, taken_before_ms: int) -> int:
+        """Drop alerts not heard of since, and what was taken before; how many went away."""
+
+
 class Checkpoints(Protocol):
     """Where the folds over observations stood a moment ago, so that a new engine can go on."""
 
@@ -398,4 +444,6 @@ class Store:
     releases: Releases
     retention: Retention
     units: Units
+    runs: Runs
+    outside: OutsideAlerts
     deliveries: Deliveries

@@ -234,11 +234,11 @@ class Detectors:
         return track
 
     def _fold(self, where: State, version: str, track: Track, seen: Observed) -> None:
-        control = self.plans[version].control
-        own, theirs = _new(seen, version, track), _new(seen, control, track)
+        other = self.plans[version].other
+        own, theirs = _new(seen, version, track), _new(seen, other, track)
         for at_ms in sorted(own.keys() | theirs.keys()):
-            mine, other = own.get(at_ms, EMPTY), theirs.get(at_ms, EMPTY)
-            track.add(at_ms, SECOND, mine, other, split_at(where, at_ms))
+            mine, beside = own.get(at_ms, EMPTY), theirs.get(at_ms, EMPTY)
+            track.add(at_ms, SECOND, mine, beside, split_at(where, at_ms, version))
 
 
 def _new(seen: Observed, version: str, track: Track) -> dict[int, Window]:

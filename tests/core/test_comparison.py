@@ -16,7 +16,7 @@ from knowngood.core.model import Arm, Record, Route, SetRollout, State
 from knowngood.core.rollout import Ladder, Rollout
 from knowngood.core.steps import rollouts
 from knowngood.core.steps.case import Case
-from knowngood.core.steps.comparison import ab_gate, with_comparison
+from knowngood.core.steps.comparison import ab_gate, compares_units, with_comparison
 from knowngood.core.trial import ExperimentState
 from knowngood.core.unit_sums import Arms, Unit, counted, summary
 from knowngood.core.window import Window, latency_bucket
@@ -144,6 +144,20 @@ def test_a_route_that_is_taken_over_is_told_to_the_clients():
     story.does(rollouts.begin(story.state, asked, None, story.now_ms))
     assert story.state.route.generation > 7 and story.state.route.salt == "salt"
     assert story.state.rollout.begun.share_bp == 500 and not problems(story.state)
+
+
+def test_units_are_kept_while_they_are_compared():
+    """At the generation of the stage in force, also when it is answered; else they may go."""
+    story = last_stage()
+    here = story.state
+    generation = here.route.generation
+    assert compares_units(here, generation) and not compares_units(here, generation - 1)
+    story.arms = WORSE
+    story.until("rollout.compared", v1=FINE, v2=FINE)
+    assert story.state.rollout.answer is not None and compares_units(story.state, generation)
+    plain = replace(here, rollout=replace(here.rollout, begun=None))
+    for gone in (plain, replace(here, rollout=None), State("production", "cs")):
+        assert not compares_units(gone, generation)
 
 
 def test_a_skipped_stage_begins_a_comparison_too():

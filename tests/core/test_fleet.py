@@ -2,9 +2,9 @@
 
 import pytest
 
-from knowngood.core.fleet import PATIENCE_MS, trouble
-from knowngood.core.model import FLEET, Notify, Record, State
-from tests.core.build import NOW, SECOND, changed
+from knowngood.core.fleet import PATIENCE_MS, breaching_since_ms, trouble
+from knowngood.core.model import FLEET, Confirming, Notify, Record, State
+from tests.core.build import BAD, FAIR, NOW, SECOND, Story, changed, state
 
 
 def fleet(environment: str = "production") -> State:
@@ -43,3 +43,23 @@ def test_staging_pages_nobody():
     """It is recorded there, like every breach."""
     actions = trouble(fleet("staging"), {"ingest": NOW - PATIENCE_MS}, NOW)
     assert [type(action).__name__ for action in actions] == ["Told", "Record"]
+
+
+def test_siblings_hear_since_when_a_prompt_is_in_critical_breach():
+    """Since it was first seen so, or since its confirmation began, whoever looked then."""
+    story = Story()
+    story.until("rollback.suspected", v2=BAD)
+    found = story.decision().findings
+    began_ms = story.state.phase.began_ms
+    assert isinstance(story.state.phase, Confirming)
+    assert breaching_since_ms(story.state, found, None, NOW + 60 * SECOND) == began_ms
+    steady = state()
+    assert breaching_since_ms(steady, found, None, NOW) == NOW
+    assert breaching_since_ms(steady, found, NOW - SECOND, NOW) == NOW - SECOND
+
+
+def test_a_question_is_no_critical_breach_for_siblings():
+    """Only what rolls back by itself speaks for a trouble upstream."""
+    story = Story()
+    story.until("incident.opened", v2=FAIR)
+    assert breaching_since_ms(story.state, story.decision().findings, NOW, NOW) is None

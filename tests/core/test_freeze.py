@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 
 from knowngood.core.errors import BadPolicy
-from knowngood.core.policy_freeze import freeze_in_force, parse_freeze
+from knowngood.core.policy_freeze import freeze_begins_ms, freeze_in_force, parse_freeze
 
 HOUR = 3_600_000
 
@@ -40,6 +40,31 @@ def test_when_a_freeze_holds(rule, now, ends):
     """From its beginning to just before its end, on its days."""
     held = freeze_in_force((parse_freeze(rule),), at(now))
     assert (held and held[1]) == (ends and at(ends))
+
+
+@pytest.mark.parametrize(
+    ("rule", "now", "begins"),
+    [
+        (WEEKEND, "2026-11-26T12:00", "2026-11-27T16:00"),
+        (WEEKEND, "2026-11-27T16:00", "2026-11-28T16:00"),  # the next one, while this one holds
+        (WEEKEND, "2026-11-28T16:00", "2026-12-04T16:00"),
+        (SALE, "2026-11-26T23:59:59", "2026-11-27T00:00"),
+        (SALE, "2026-11-27T00:00", None),
+        (NIGHTLY, "2026-11-30T22:00", "2026-12-07T22:00"),
+    ],
+)
+def test_when_the_next_freeze_begins(rule, now, begins):
+    """What is decided now may be put in force until just before it."""
+    assert freeze_begins_ms((parse_freeze(rule),), at(now)) == (begins and at(begins))
+    if begins:
+        assert freeze_in_force((parse_freeze(rule),), at(begins)) is not None
+
+
+def test_of_several_the_first_one_begins():
+    """And without any there is no hurry."""
+    rules = (parse_freeze(NIGHTLY), parse_freeze(SALE))
+    assert freeze_begins_ms(rules, at("2026-11-26T12:00")) == at("2026-11-27T00:00")
+    assert freeze_begins_ms((), at("2026-11-26T12:00")) is None
 
 
 def test_of_several_the_one_that_ends_last_counts():

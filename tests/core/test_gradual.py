@@ -1,19 +1,29 @@
 """Gradual rollbacks as stories: the bad version gives way, and its target is watched."""
 
+import json
+import math
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
+from knowngood.core.decide import decide
 from knowngood.core.errors import BadLadder, BadRequest, InProgress
+from knowngood.core.explain import finding_words
+from knowngood.core.frozen import FROZEN, thaw
 from knowngood.core.model import (
+    CountRollback,
     Hold,
+    Record,
     Route,
     Standing,
+    Verdict,
     Verifying,
     whole,
 )
 from knowngood.core.rollout import Ladder
 from knowngood.core.steps import operator, rollouts
+from knowngood.core.window import Bucket
 from tests.core.build import (
     ALL_SILENT,
     BAD,
@@ -23,6 +33,7 @@ from tests.core.build import (
     MINUTE,
     NOW,
     SECOND,
+    Detectors,
     Story,
     calls,
     entry,
@@ -187,3 +198,133 @@ def test_a_pause_of_it_masks_no_rollback():
     story.does(rollouts.pause(story.state, "wait", "ann", story.now_ms))
     story.until("rollback.switched", v1=FINE, v2=BAD)
     assert story.state.route.arms == whole("v1")
+
+
+# --- One rollback, however fast it ends
+
+GENTLY = policy(
+    triggers={
+        "error_critical": {"method": "gradual"},
+        "error_high": None,
+        "worse": {
+            "when": "error_rate > 30%",
+            "severity": "critical",
+            "action": "rollback",
+            "method": "instant",
+        },
+    },
+    gradual={"stages": ["50%", "0%"], "hold": "10m"},
+)
+WORST = calls(ok=20, errors=80)
+
+
+def counted(actions) -> int:
+    """How many rollbacks the flap guard was told of."""
+    return sum(isinstance(action, CountRollback) for action in actions)
+
+
+def test_a_gradual_rollback_that_turns_critical_is_counted_once():
+    """The flap guard of the prompt and that of the fleet see one rollback, made faster."""
+    story = Story(NEW, GENTLY)
+    story.until("rollback.gradual", v2=BAD)
+    assert counted(story.done) == 1
+    story.until("rollback.suspected", v1=FINE, v2=WORST)
+    story.buckets["v2"].append(Bucket(story.now_ms, WORST))
+    story.now_ms += SECOND
+    faster = story.decision()
+    assert "rollback.switched" in kinds(faster.actions) and faster.fleet_actions == ()
+    story.goes_on(1, v1=FINE)
+    assert story.state.route.arms == whole("v1")
+    assert counted(story.done) == 1 and len(story.state.rollbacks_ms) == 1
+
+
+def test_a_person_who_makes_it_instant_adds_no_rollback():
+    """What the system began is counted already, and by hand nothing is counted."""
+    story = Story(NEW, GENTLY)
+    story.until("rollback.gradual", v2=BAD)
+    story.does(operator.roll_back(case(story), operator.RollbackRequest("now", actor="ann")))
+    assert story.state.route.arms == whole("v1")
+    assert counted(story.done) == 1 and len(story.state.rollbacks_ms) == 1
+
+
+def test_a_gradual_rollback_by_hand_that_turns_critical_is_counted():
+    """A person began it, so the system's own rollback is the first that there is."""
+    story = giving_way()
+    story.until("rollback.switched", v1=FINE, v2=BAD)
+    assert counted(story.done) == 1
+
+
+# --- The target beside what it replaces
+
+SLOWLY = Ladder((7_500, 5_000, 2_500, 0), 10 * MINUTE, 10 * MINUTE)
+# As the first stage splits them: a quarter to the target.
+FAILING = calls(ok=493, errors=7)  # 1.4 %: below the 2 % that pause by themselves
+WELL = calls(ok=1_498, errors=2)
+
+
+def line_of(actions: Any, kind: str) -> Any:
+    """The line of history of this kind."""
+    return next(a for a in actions if isinstance(a, Record) and a.kind == kind)
+
+
+def test_a_target_that_does_worse_than_what_it_replaces_pauses_it():
+    """1.4 % beside 0.1 %: proven before 2 % are passed, with the reason in words."""
+    story = giving_way(steps=SLOWLY)
+    story.goes_on(60, v1=FAILING, v2=WELL)
+    pause = story.state.rollout.pause
+    assert pause is not None and pause.actor == "system"
+    assert "the target v1 does worse: errors 1.4%" in pause.because
+    assert "0.1% of v2, which it replaces: proven worse" in pause.because
+    assert any("does worse" in page.subject for page in pages(story.done))
+    assert shares(story) == [7_500]
+
+
+def test_the_pause_can_be_decided_again_from_what_was_frozen():
+    """The audit's line holds the evidence, and the same decision follows from it."""
+    story = giving_way(steps=SLOWLY)
+    line = line_of(story.until("rollout.paused", v1=FAILING, v2=WELL), "rollout.paused")
+    found = [f for f in line.detail["findings"] if f["trigger"] == "worse_than_replaced"]
+    assert found and found[0]["proof"]["log_e"] > math.log(100)
+    assert "E = " in found[0]["proof_words"] and "than v2" in found[0]["proof_words"]
+    kept = thaw(json.loads(json.dumps(line.detail[FROZEN])))
+    again = decide(kept.state, kept.observed, story.policy, kept.now_ms)
+    same = line_of(again.actions, "rollout.paused")
+    assert same.because == line.because and same.detail["findings"] == line.detail["findings"]
+
+
+@pytest.mark.parametrize(
+    ("target", "replaced"),
+    [
+        pytest.param(FAILING, calls(ok=1_479, errors=21), id="alike: a common trouble"),
+        pytest.param(FAILING, calls(ok=1_200, errors=300), id="better than what it replaces"),
+        pytest.param(calls(ok=498, errors=2), calls(ok=1_500), id="healthy, beside a better one"),
+    ],
+)
+def test_a_target_that_does_as_it_should_goes_on(target, replaced):
+    """What troubles both speaks against neither, and health is never a reason to stay."""
+    story = giving_way(steps=SLOWLY)
+    asked = replace(story.policy, triggers=())
+    story.policy, story.detectors = asked, Detectors(asked)
+    story.goes_on(60, v1=target, v2=replaced)
+    assert story.state.rollout.pause is None
+    shown = {f.trigger: f for f in story.decision().findings}["worse_than_replaced"]
+    assert shown.verdict is Verdict.CLEAR and shown.n >= 20
+
+
+def test_a_target_that_gets_its_share_late_is_not_blamed():
+    """For a while everybody still has the old version; then both fail alike."""
+    story = giving_way(steps=SLOWLY)
+    story.goes_on(90, v2=calls(ok=1_998, errors=2))
+    story.goes_on(45, v1=calls(ok=493, errors=7), v2=calls(ok=1_479, errors=21))
+    assert story.state.rollout.pause is None
+
+
+def test_explain_shows_the_comparison_from_the_start():
+    """Not proven is said too; and it is no baseline for anything else."""
+    story = giving_way(steps=SLOWLY)
+    story.goes_on(5, v1=FINE, v2=FINE)
+    found = {f.trigger: f for f in story.decision().findings if f.version == "v1"}
+    shown = found["worse_than_replaced"]
+    assert shown.verdict is Verdict.CLEAR and "not proven worse" in finding_words(shown)
+    critical = found["error_critical"].proof
+    assert critical is not None and critical.log_e_relative is None

@@ -16,6 +16,7 @@ from knowngood.core.look import (
     is_blind,
     is_elevated,
     is_well,
+    look_since_ms,
     newest_good,
     overall,
     plan_for,
@@ -35,6 +36,7 @@ from knowngood.core.model import (
     ShareStep,
     State,
     Verdict,
+    Verifying,
     Wait,
 )
 from knowngood.core.track import Split
@@ -409,3 +411,23 @@ def test_how_a_prompt_is_for_the_others(window, ago, elevated, well):
     reading = seen.evidence("v2").reading
     assert is_elevated(reading, DEFAULT) is elevated
     assert is_well(reading, DEFAULT) is well
+
+
+@pytest.mark.parametrize(
+    ("switched_ms", "reaches_ms"),
+    [
+        pytest.param(None, 10 * MINUTE, id="steady: ten minutes"),
+        pytest.param(5 * MINUTE, 10 * MINUTE, id="a switch within them"),
+        pytest.param(45 * MINUTE, 45 * MINUTE, id="as far as the switch"),
+        pytest.param(5 * HOUR, 2 * HOUR, id="and two hours at most"),
+    ],
+)
+def test_how_far_back_a_look_reaches(switched_ms, reaches_ms):
+    """A verification needs every second since its switch; its length is bounded."""
+    where = state()
+    if switched_ms is not None:
+        began_ms = NOW - switched_ms
+        where = replace(
+            where, phase=Verifying("v2", "v1", (), began_ms, NOW, "system", automatic=True)
+        )
+    assert NOW - look_since_ms(where, DEFAULT, NOW) == reaches_ms

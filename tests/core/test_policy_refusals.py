@@ -68,6 +68,7 @@ TOP = [
     "people",
     "channels",
     "audiences",
+    "inbound",
     "related",
     "prompts",
 ]

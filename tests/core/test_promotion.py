@@ -4,14 +4,15 @@ from dataclasses import replace
 
 import pytest
 
+from knowngood.core.approvals import NO_VOTERS
 from knowngood.core.errors import BadPolicy, TargetUnfit
 from knowngood.core.evaluation import Evaluation, Tally
 from knowngood.core.gate import Answer, closed
-from knowngood.core.model import Spell, Standing, State
+from knowngood.core.model import Confirming, Spell, Standing, State, Steady, Verifying
 from knowngood.core.promotion import Soaked, fails_as_target, promotion_gates, soaked_since
 from knowngood.core.steps import operator
 from knowngood.core.steps.case import Case
-from knowngood.core.steps.target import choose_target
+from knowngood.core.steps.target import asked_of, choose_target, is_target_due, unfit_of
 from tests.core.build import (
     BAD,
     DAY,
@@ -47,7 +48,7 @@ def evaluated(passed: int, failed: int, age_ms: int = HOUR, version: str = "v2")
 
 def answers(where=SERVING, rules=None, soaked=CLEAN, evaluations=()):
     """Each gate's answer, by name."""
-    found = promotion_gates(where, "v2", rules or policy(), soaked, evaluations, NOW)
+    found = promotion_gates(where, "v2", rules or policy(), soaked, evaluations, NO_VOTERS, NOW)
     return {gate.name: gate.answer.value for gate in found}
 
 
@@ -65,7 +66,7 @@ def answers(where=SERVING, rules=None, soaked=CLEAN, evaluations=()):
 )
 def test_the_soak(soaked, answer, words):
     """24 hours without a breach and enough calls, of prompts that are served on staging at all."""
-    gates = promotion_gates(SERVING, "v2", policy(), soaked, (), NOW)
+    gates = promotion_gates(SERVING, "v2", policy(), soaked, (), NO_VOTERS, NOW)
     (gate,) = [gate for gate in gates if gate.name == "soak"]
     assert (gate.answer.value, words in gate.because) == (answer, True)
 
@@ -136,7 +137,7 @@ def test_an_evaluation_gets_old():
 def test_what_denies_comes_first():
     """Of several closed gates the one that only a person opens is named first."""
     rules = policy(evaluations=[{"suite": "accuracy", "at_least": "75%"}])
-    gates = promotion_gates(SERVING, "v2", rules, Soaked(True), (), NOW)
+    gates = promotion_gates(SERVING, "v2", rules, Soaked(True), (), NO_VOTERS, NOW)
     assert [gate.answer for gate in closed(gates)] == [Answer.DENY, Answer.NOT_YET]
 
 
@@ -174,6 +175,26 @@ LEDGER = (
     entry("v1", "good", -2 * DAY),
     entry("v2", "candidate", -HOUR),
 )
+
+
+def test_evaluations_are_asked_for_where_a_target_is_chosen():
+    """Of the good versions alone, and only while a breach is confirmed or a rollback verified."""
+    here = state("v2", *LEDGER)
+    assert asked_of(here, ARTICLE) == ("v0", "v1")
+    assert asked_of(here, policy()) == ()
+    seen = [
+        Steady(),
+        Confirming("error_critical", "v2", NOW, NOW),
+        Verifying("v2", "v1", (), NOW, NOW + HOUR, "system", automatic=True),
+    ]
+    assert [is_target_due(replace(here, phase=phase)) for phase in seen] == [False, True, True]
+
+
+def test_what_is_recorded_says_who_is_unfit():
+    """A version by its failed evaluation, with the reason; one without any is fit."""
+    recorded = {"v0": [evaluated(80, 20)], "v1": [evaluated(60, 40)], "v3": []}
+    unfit = unfit_of(ARTICLE, recorded, NOW)
+    assert list(unfit) == ["v1"] and "60.0% < 75%" in unfit["v1"]
 
 
 def test_the_next_good_one_is_taken():

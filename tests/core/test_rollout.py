@@ -4,7 +4,16 @@ from dataclasses import replace
 
 import pytest
 
-from knowngood.core.errors import BadLadder, BadRequest, InProgress, NoRollout, Quarantined
+from knowngood.core.errors import (
+    AlreadyServed,
+    BadLadder,
+    BadRequest,
+    InProgress,
+    NoRollout,
+    Quarantined,
+)
+from knowngood.core.explain import wait_words
+from knowngood.core.gate import Answer
 from knowngood.core.model import (
     Census,
     Confirming,
@@ -15,7 +24,10 @@ from knowngood.core.model import (
     whole,
 )
 from knowngood.core.rollout import Ladder
-from knowngood.core.steps import rollouts
+from knowngood.core.steps import operator, rollouts
+from knowngood.core.steps.advance import of_stage
+from knowngood.core.steps.stage import stage_gates
+from knowngood.core.window import Window, latency_bucket
 from tests.core.build import (
     ALL_SILENT,
     BAD,
@@ -30,6 +42,7 @@ from tests.core.build import (
     calls,
     entry,
     kinds,
+    latencies,
     pages,
     policy,
     state,
@@ -271,6 +284,37 @@ def test_who_serves_everybody_has_nothing_to_climb():
     assert rollouts.begin(OLD, same, None, NOW) == ()
 
 
+def test_who_serves_everybody_is_promoted_no_further():
+    """Whoever promotes it again reads since when it does, and what to do instead."""
+    with pytest.raises(AlreadyServed, match=r"since 2027-01-13 08:00:00Z \(2 d\)") as refused:
+        rollouts.refuse_served(OLD, "v1", NOW)
+    assert refused.value.known == ["v0"] and "knowngood rollback cs" in refused.value.next_step
+    rollouts.refuse_served(OLD, "v2", NOW)
+    rollouts.refuse_served(replace(OLD, route=None), "v1", NOW)
+    rollouts.refuse_served(began().state, "v1", NOW)
+
+
+def test_the_refusal_says_what_is_still_under_way():
+    """A bake, or the verification of the rollback that brought it back."""
+    story = began(rollouts.AT_ONCE)
+    with pytest.raises(AlreadyServed, match="it bakes, and is not known good yet"):
+        rollouts.refuse_served(story.state, "v2", story.now_ms)
+    story.does(operator.roll_back(case(story), operator.RollbackRequest("no")))
+    with pytest.raises(AlreadyServed, match="the rollback to it from v2 is being verified"):
+        rollouts.refuse_served(story.state, "v1", story.now_ms)
+
+
+def test_what_bakes_beside_its_holdback_has_nothing_to_climb():
+    """Its bake can be ended or aborted, and the refusal says how."""
+    story = began()
+    story.goes_on(31, v1=FINE, v2=FINE)
+    assert story.state.rollout.is_baking and shares(story)[-1] == 9_500
+    again = rollouts.Promotion("v2", STEPS, 500, "again", "ann", ("in_progress",))
+    with pytest.raises(InProgress, match="v2 bakes: everybody but 5% has it") as refused:
+        rollouts.begin(story.state, again, None, story.now_ms)
+    assert "knowngood skip cs" in refused.value.next_step
+
+
 def test_the_first_version_has_nobody_beside_it():
     """It serves everybody at once and is good as declared."""
     empty = replace(OLD, route=None, ledger=())
@@ -455,3 +499,77 @@ def test_a_fix_during_the_bake_is_tried_beside_what_nearly_everybody_has():
         ("v2", 9_900),
         ("v3", 100),
     ]
+
+
+# --- A thin canary, and a suspicion that goes away
+
+NORMAL_DAY = Window(ok=20_000, latency={latency_bucket(500): 19_900, latency_bucket(900): 100})
+KNOWN = state(
+    "v1",
+    entry("v0", "good", -9 * DAY, NORMAL_DAY),
+    entry("v1", "good", -2 * DAY, NORMAL_DAY),
+    since=-2 * DAY,
+)
+BUSY = calls(ok=20, latency=latencies(500, 20))
+QUICK, LATE = (calls(ok=1, latency=latencies(ms, 1)) for ms in (500, 2_000))
+
+
+def trickle(story: Story, count: int, call: Window = QUICK) -> None:
+    """So many calls of the new version, one each five seconds: 60 in five minutes."""
+    for _ in range(count):
+        story.sees(5 * SECOND, v1=BUSY, v2=call)
+
+
+def test_a_thin_canary_climbs():
+    """It never has the hundred calls in one window that its p99 needs, and has them in the end."""
+    story = began(Ladder((100, 500, 10_000), 10 * SECOND, 6 * HOUR), start=KNOWN)
+    trickle(story, 90)
+    assert shares(story) == [100]
+    (metrics,) = [g for g in stage_gates(case(story), story.state.rollout) if not g.is_open]
+    assert "more requests for p99 latency" in metrics.because
+    assert metrics.waiting_on[0].eta_ms is not None
+    trickle(story, 15)
+    assert shares(story) == [100, 500]
+
+
+def test_a_question_by_chance_lets_a_thin_canary_go_on():
+    """The slow calls do not come again: the incident closes, and it climbs, without a person."""
+    story = began(Ladder((100, 500, 10_000), 10 * SECOND, 6 * HOUR), start=KNOWN)
+    trickle(story, 20)
+    trickle(story, 6, LATE)
+    assert story.state.incident is not None
+    gates = {g.name: g for g in stage_gates(case(story), story.state.rollout)}
+    assert gates["incident"].answer is Answer.DENY  # it is breached as long as they come
+    trickle(story, 60)
+    assert story.state.incident is not None and shares(story) == [100]
+    gates = {g.name: g for g in stage_gates(case(story), story.state.rollout)}
+    assert gates["incident"].answer is Answer.NOT_YET
+    said = [wait_words(wait) for wait in story.decision().waiting_on if wait.kind == "settle"]
+    assert any("to settle by itself: p99 latency of v2 to be found well" in words for words in said)
+    assert not any(wait.kind == "operator" for wait in story.decision().waiting_on)
+    trickle(story, 190)
+    assert "incident.resolved" in kinds(story.done) and story.state.incident is None
+    assert shares(story)[:2] == [100, 500]
+
+
+def test_slow_calls_that_go_on_hold_a_thin_canary():
+    """One in twenty is slow all the time: that is no chance, and more of them close nothing."""
+    story = began(Ladder((100, 500, 10_000), 10 * SECOND, 6 * HOUR), start=KNOWN)
+    for _ in range(20):
+        trickle(story, 19)
+        trickle(story, 1, LATE)
+    assert shares(story) == [100] and "incident.resolved" not in kinds(story.done)
+
+
+def test_a_stage_is_not_proven_by_calls_that_another_engine_missed():
+    """One server saw more calls before the stage than another did: those are no calls of it."""
+    story = began()
+    story.goes_on(5, v1=FINE, v2=FINE)
+    rollout = story.state.rollout
+    ahead = replace(rollout, before_count=10_000, stage_ms=story.now_ms, unseen=False)
+    story.state = replace(story.state, rollout=ahead)
+    assert of_stage(case(story), ahead) == (0, 0)
+    late = replace(ahead, stage_ms=story.now_ms - 2 * SECOND)
+    story.state = replace(story.state, rollout=late)
+    n, bad = of_stage(case(story), late)
+    assert 0 < n < case(story).observed.evidence("v2").lifetime.call_count and bad == 0

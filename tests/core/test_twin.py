@@ -30,14 +30,13 @@ from bench.twin import (
     traffic,
 )
 from knowngood.core.decide import decide
-from knowngood.core.look import WORSE_THAN_CONTROL, breaches, plan_for, split_at
+from knowngood.core.look import LOOKBACK_MS, WORSE_THAN_CONTROL, breaches, plan_for, split_at
 from knowngood.core.model import Evidence, MoveRoute, Observed, Record, State
 from knowngood.core.reading import RateSign, Reading
 from knowngood.core.stats import WEIGHT_AT_START
 from knowngood.core.track import Track
 from knowngood.core.watch import Watch, alert_triggers, watch_of, watches
 from knowngood.core.window import EMPTY, Bucket, Window
-from knowngood.engine.observe import LOOKBACK_MS
 from tests.core.build import ALL_HERE, DEFAULT, HEALTHY_DAY, SECOND, calls, changed, entry, state
 
 BEGIN_S = 1_800_000_437  # no whole minute, so that the edges of windows are put to the test

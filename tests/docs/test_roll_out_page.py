@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
+from knowngood.core.approvals import NO_VOTERS
 from knowngood.core.explain import duration
 from knowngood.core.gate import Gate
 from knowngood.core.model import State
@@ -93,7 +94,7 @@ def test_the_gates_of_a_stage_are_those_that_the_page_names():
 def test_the_gates_of_a_promotion_are_those_that_the_page_names():
     """All of them, in the order in which they are shown."""
     gates: tuple[Gate, ...] = promotion_gates(
-        State("production", "any"), "v1", DEFAULT, Soaked(), (), 0
+        State("production", "any"), "v1", DEFAULT, Soaked(), (), NO_VOTERS, 0
     )
     assert named("What a promotion needs") == [gate.name for gate in gates]
 

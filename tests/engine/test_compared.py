@@ -52,10 +52,11 @@ class Comparing:
         policy = POLICY.for_prompt("cs")
         return rollouts.Promotion(version, STEPS, 0, "test", "ann", policy=policy)
 
-    def apply(self, actions):
+    def apply(self, actions, *, ticks=True):
         change = Change("production", "cs", self.state.revision, actions, "ann")
         self.store.states.apply([change], START)
-        self.ingest.refresh()
+        if ticks:
+            self.ingest.refresh()
 
     def take(self, seq, *groups, **more):
         return self.ingest.take(batch(seq, units=groups, **more), {}, START)
@@ -140,6 +141,33 @@ def test_a_late_score_of_another_stage_counts_for_no_unit(comparing):
     assert comparing.tally() == []
     (found,) = comparing.store.series.read(("production", "cs", "v2"), 0, 2 * START)
     assert found.window.scores == {"quality": {50: 1}}
+
+
+def test_a_stage_is_known_as_soon_as_it_is_reported(comparing, monkeypatch):
+    """Else its first label would be left out of its unit, and a correction taken from nothing.
+
+    Whoever names generations that never were makes the intake read once a tick all the same.
+    """
+    comparing.take(1, group(u1=(1, 0)))
+    comparing.apply(rollouts.abort(comparing.state, "again"), ticks=False)
+    again = rollouts.begin(comparing.state, comparing.asked("v2"), None, START)
+    comparing.apply(again, ticks=False)
+    assert not comparing.ingest.is_ready_for(batch(2, units=(group(generation=4, u1=(1, 0)),)))
+    for seq, value in enumerate((0.2, 0.8), start=2):
+        sent = batch(seq, client="judge", late_scores=(late(value, unit=1, generation=4),))
+        comparing.ingest.take(sent, {}, START)
+    assert comparing.tally(generation=4) == [Tally("quality", 1, 8_000, 1)]
+    states, reads = comparing.store.states, []
+    real = states.get
+
+    def counted(*key):
+        reads.append(key)
+        return real(*key)
+
+    monkeypatch.setattr(states, "get", counted)
+    for seq in (4, 5, 6):
+        comparing.take(seq, group(generation=seq + 90, u1=(1, 0)))
+    assert len(reads) <= 2
 
 
 def test_a_store_that_fails_loses_and_doubles_no_unit(comparing, monkeypatch):

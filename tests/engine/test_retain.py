@@ -49,6 +49,15 @@ def test_a_prompt_that_changes_all_the_while_waits():
     assert left(shop.store, "a", "b") == "3 1"
 
 
+def test_a_sweep_that_takes_long_is_ended_before_the_next():
+    """However many prompts there are, the last one's turn comes."""
+    shop = Shop("a", "b")
+    sweep = Sweep(every_ms=1, next_ms=LATER)
+    for ms in range(2):
+        sweep.step(shop.store, shop.policy, "system", LATER + ms)
+    assert left(shop.store, "a", "b") == "1 1"
+
+
 def test_a_store_that_fails_is_told_and_stops_nothing_else():
     """The purge is a part of the tick like any other."""
     shop = Shop()

@@ -271,11 +271,17 @@ def test_of_two_arms_the_one_that_serves_is_the_control(world):
     assert state_of(world).route.salt == salt
 
 
-def test_the_same_promotion_again_is_unchanged(world):
-    """A script may be run twice."""
+def test_the_same_promotion_again_is_a_conflict(world):
+    """A script that is run twice is told so, and nothing is changed; on staging as well."""
     world.route_two()
-    done = world.promote("v2.0.0")
-    assert (done["outcome"], done["did"], done["id"]) == ("unchanged", [], None)
+    body = {"prompt": PROMPT, "version": "v2.0.0", "because": "again"}
+    before = state_of(world)
+    error = world.refused("/api/promote", 409, **body)
+    assert error["code"] == "already_served" and "it bakes" in error["message"]
+    assert state_of(world) == before
+    world.promote("v2.0.0", environment="staging")
+    error = world.refused("/api/promote", 409, environment="staging", **body)
+    assert "in staging already" in error["message"] and "--env staging" in error["next"]
 
 
 def test_a_promotion_during_a_verification_needs_an_override(world):

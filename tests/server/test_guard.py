@@ -7,6 +7,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from knowngood.server.guard import Guard
+from knowngood.server.tokens import NOBODY
 from tests.server.world import PROMPT, error_of, world
 
 TOKEN = "alice:a-token-of-some-length"
@@ -245,6 +246,6 @@ def test_a_client_that_goes_away_leaves_nothing_behind(world):
         "path": "/api/rollback",
         "headers": [(b"host", b"localhost"), (b"content-type", b"application/json")],
     }
-    guard = Guard(world.client.app, ["localhost"], [])
+    guard = Guard(world.client.app, ["localhost"], NOBODY, world.clock.now_ms)
     anyio.run(guard, scope, receive, send)
     assert sent == []

@@ -209,6 +209,7 @@ def test_an_override_that_does_not_exist_is_refused(world):
         "freeze",
         "soak",
         "evaluation",
+        "approvals",
         "target_evaluation",
     ]
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from knowngood.core.model import Change, MoveRoute, whole
 from tests.server.world import PROMPT
 from tests.server.world import world as new_world
 
@@ -228,3 +229,25 @@ def test_who_cannot_go_back_is_named(world):
     answer = world.post("/api/releases/rollback", name="spring", because="complaints")
     assert answer["left_behind"] == [FAQ] and answer["together_with"] == []
     assert shares(world) == [0, 10_000]
+
+
+def test_a_member_that_serves_already_is_fenced(world):
+    """It is not moved; but if it is taken off while the rest is promoted, that is thought over."""
+    order = {"prompt": FAQ, "version": NEW[FAQ], "because": "x", "now": True}
+    world.post("/api/promote", **order)
+    states_ = world.runtime.store.states
+    real = states_.apply
+    raced: list[bool] = []
+
+    def race(changes, now_ms):
+        if not raced and len(changes) == 2:
+            raced.append(True)
+            before = states_.get("production", FAQ)
+            move = (MoveRoute(whole(OLD[FAQ])),)
+            real([Change("production", FAQ, before.revision, move, "eve")], now_ms)
+        return real(changes, now_ms)
+
+    states_.apply = race
+    promote(world, now=True)
+    assert raced and shares(world) == [10_000, 10_000]
+    assert all(state.entry(NEW[p]).release for p, state in states(world).items())

@@ -1,7 +1,11 @@
 """Rollouts over the API: climbed by the engine, held by people, refused by gates."""
 
+import json
+
 import pytest
 
+from knowngood.engine import reconcile
+from knowngood.server import act, rollouts
 from tests.server.world import PROMPT
 from tests.server.world import world as new_world
 
@@ -156,10 +160,24 @@ def test_a_ladder_that_is_none(start, body, words):
     assert world.state() == before
 
 
-def test_a_canary_of_what_serves_everybody_changes_nothing(start):
-    """The same promotion again is no second rollout."""
+@pytest.mark.parametrize(
+    "body",
+    [{}, {"stages": ["5%", "100%"]}, {"now": True}, {"dry_run": True}, {"override": ["freeze"]}],
+)
+def test_a_canary_of_what_serves_everybody_is_refused(start, body):
+    """409 already_served: since when it does, and what to do next; nothing is changed."""
     world = start()
-    assert climb(world, version="v1.9.0")["outcome"] == "unchanged"
+    before = world.state()
+    order = {"prompt": PROMPT, "version": "v1.9.0", "because": "again", **body}
+    error = world.refused("/api/promote", 409, **order)
+    assert error["code"] == "already_served" and "v1.9.0 serves everybody" in error["message"]
+    assert "already, since 20" in error["message"] and "knowngood rollback" in error["next"]
+    assert world.state() == before
+
+
+def test_a_canary_of_the_control_is_refused(start):
+    """It is what the new one is held against."""
+    world = start()
     climb(world)
     order = {"prompt": PROMPT, "version": "v1.9.0", "because": "back"}
     error = world.refused("/api/promote", 422, **order)
@@ -279,3 +297,64 @@ def test_promote_and_rollback_racing(start):
     world.post("/api/rollback", prompt=PROMPT)
     error = refused(world, override=["quarantined"])
     assert error["code"] == "in_progress" and "being verified" in error["message"]
+
+
+# --- A change freeze that begins while an order is on its way
+
+SALE = {"from": "2026-01-01T00:10Z", "until": "2026-01-02T00:00Z", "because": "the sale"}
+FROZEN_SOON = NO_EVALUATION + f"  freeze: [{json.dumps(SALE)}]\n"
+
+
+def held_for(monkeypatch, world, name, module=rollouts, ms=700_000):
+    """Whoever calls this function of a module is held for so long right after it."""
+    real = getattr(module, name)
+
+    def late(*given, **named):
+        found = real(*given, **named)
+        world.clock.ms += ms
+        return found
+
+    monkeypatch.setattr(module, name, late)
+
+
+def test_a_promotion_that_comes_late_does_not_land_in_a_freeze(start, monkeypatch):
+    """Its gates were open when they were asked; by the time it would be written they are not."""
+    world = start(FROZEN_SOON)
+    before = world.state()
+    held_for(monkeypatch, world, "_refuse")
+    error = refused(world)
+    assert error["code"] == "stale_state" and "a change freeze of" in error["message"]
+    assert world.state() == before
+    monkeypatch.undo()
+    assert refused(world)["code"] == "gate_closed"
+
+
+def test_a_promotion_that_overrides_the_freeze_may_be_late(start, monkeypatch):
+    """Whoever insists is not held by the clock."""
+    world = start(FROZEN_SOON)
+    held_for(monkeypatch, world, "_refuse")
+    assert climb(world, override=["freeze"])["outcome"] == "changed"
+
+
+def test_a_stage_that_is_put_in_force_late_does_not_land_in_a_freeze(start, monkeypatch):
+    """An engine is held between its decision and the write; then the gate says so."""
+    world = start(FROZEN_SOON)
+    climb(world)
+    serve(world, 9)
+    held_for(monkeypatch, world, "changes", reconcile)
+    serve(world, 6)
+    monkeypatch.undo()
+    serve(world, 3)
+    assert "rollout.stage" not in world.kinds()
+    assert world.state().route.weight_bp("v2.0.0") == 100
+    gates = world.get(f"/api/prompts/{PROMPT}/gates", version="v2.0.0")["stage"]
+    assert {g["name"]: g["answer"] for g in gates}["freeze"] == "not_yet"
+
+
+def test_a_rollback_is_held_by_no_freeze_however_late(start, monkeypatch):
+    """It is protective: a freeze never stands in its way."""
+    world = start(FROZEN_SOON)
+    climb(world)
+    order = {"prompt": PROMPT, "because": "bad"}
+    held_for(monkeypatch, world, "check_ask", act)
+    assert world.post("/api/rollback", **order)["outcome"] == "switched"

@@ -10,6 +10,7 @@ import pytest
 from knowngood.sim.__main__ import main, play
 from knowngood.sim.checkers import LAWS, PROMISES
 from knowngood.sim.faults import POINTS, RATES, SWARM, WITHHELD
+from knowngood.sim.flavours import ACTIVITIES, Flavour, flavoured_plan
 from knowngood.sim.laws.decisions import Hands
 from knowngood.sim.world import seeded_world
 
@@ -17,14 +18,13 @@ SHORT_SECONDS = 200  # long enough for a deploy, a breach, a rollback and its ve
 KEPT = Path(__file__).parent / "seeds.txt"
 
 
-def kept_seeds() -> list[tuple[int, int, bool, str, str]]:
-    """The lines of seeds.txt: seed, seconds, whether it is plain, fixed or open, why."""
+def kept_seeds() -> list[tuple[int, int, Flavour, str, str]]:
+    """The lines of seeds.txt: seed, seconds, flavour, fixed or open, why."""
     lines = [line for line in KEPT.read_text(encoding="utf-8").splitlines() if line]
     split = [line.split(maxsplit=4) for line in lines if not line.startswith("#")]
-    assert {world for _, _, world, _, _ in split} <= {"plain", "rollouts"}
     return [
-        (int(seed), int(seconds), world == "plain", how, why)
-        for seed, seconds, world, how, why in split
+        (int(seed), int(seconds), Flavour(flavour), how, why)
+        for seed, seconds, flavour, how, why in split
     ]
 
 
@@ -47,8 +47,8 @@ def test_worlds(start):
 @pytest.mark.parametrize("kept", kept_seeds(), ids=lambda kept: str(kept[0]))
 def test_kept_seeds(kept):
     """What failed once does not fail again; what is open is known."""
-    seed, seconds, plain, how, why = kept
-    failures = play(seed, seconds, plain).failures
+    seed, seconds, flavour, how, why = kept
+    failures = play(seed, seconds, flavour).failures
     if how == "open" and failures:
         pytest.xfail(why)
     assert not failures, why
@@ -103,8 +103,8 @@ def test_worlds_differ():
 
 def test_rollouts_have_dice_of_their_own():
     """A plain world is the same without rollouts: what was drawn before stays as it was."""
-    plain = [seeded_world(seed, 100, plain=True).plan for seed in range(40)]
-    plans = [seeded_world(seed, 100).plan for seed in range(40)]
+    plain = [seeded_world(seed, 100, Flavour.PLAIN).plan for seed in range(40)]
+    plans = [seeded_world(seed, 100, Flavour.ROLLOUTS).plan for seed in range(40)]
     assert {plan.rollouts for plan in plans} == {True, False}
     assert not any(plan.rollouts for plan in plain)
     for one, other in zip(plain, plans, strict=True):
@@ -114,6 +114,18 @@ def test_rollouts_have_dice_of_their_own():
     rules = [plan.policy["defaults"] for plan in plans if plan.rollouts]
     assert any("freeze" in each for each in rules)
     assert len({tuple(each["canary"]["stages"]) for each in rules}) > 2
+
+
+def test_activities_have_dice_of_their_own():
+    """What rollouts drew stays as it was in a world where more goes on."""
+    narrow = [flavoured_plan(seed, 100, Flavour.ROLLOUTS) for seed in range(80)]
+    wide = [flavoured_plan(seed, 100) for seed in range(80)]
+    assert not any(plan.activities for plan in narrow)
+    assert {name for plan in wide for name in plan.activities} == {a.name for a in ACTIVITIES}
+    for one, other in zip(narrow, wide, strict=True):
+        assert one.faults == other.faults and one.outages == other.outages
+        assert one.rollouts <= other.rollouts
+        assert one == other or other.activities
 
 
 def test_every_promise_has_its_laws():
@@ -133,6 +145,7 @@ def test_worlds_live():
     missing = {"rollback.switched", "rollback.verified", "rollback.held", "blind"}
     missing |= {"rollout.stage", "rollout.waiting", "rollout.paused", "rollout.replanned"}
     missing |= {"rollback.gradual", "rollback.completed", "rollout.aborted", "rollout.released"}
+    missing |= {"version.pinned", "version.purged", "ledger.struck", "rollout.compared"}
     points, faults = set(POINTS), set(SWARM)
     hands = {"engines", "reports", "pager"}
     for seed in range(100):

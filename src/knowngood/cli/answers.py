@@ -7,7 +7,8 @@ from rich.text import Text
 
 from knowngood.cli.backend import connect
 from knowngood.cli.changes import print_change, print_would
-from knowngood.cli.errors import need_because
+from knowngood.cli.errors import Usage, need_because
+from knowngood.cli.names import version_of
 from knowngood.cli.options import (
     DEFAULT_ENVIRONMENT,
     DEFAULT_URL,
@@ -20,13 +21,21 @@ from knowngood.cli.options import (
     Token,
     Url,
 )
-from knowngood.cli.output import print_json, say
+from knowngood.cli.output import print_json, say, when
 
 About = Annotated[
     str,
     typer.Argument(
         metavar="NAME|INCIDENT",
         help="A prompt, or the incident or page that you answer.",
+        show_default=False,
+    ),
+]
+Agreed = Annotated[
+    str,
+    typer.Argument(
+        metavar="VERSION",
+        help="To agree to a promotion instead: of this version.",
         show_default=False,
     ),
 ]
@@ -43,6 +52,7 @@ Question = Annotated[
 
 def approve(
     about: About,
+    version: Agreed = "",
     because: Because = "",
     question: Question = None,
     env: Env = DEFAULT_ENVIRONMENT,
@@ -53,10 +63,20 @@ def approve(
     actor: As = "",
     as_json: Json = False,
 ) -> None:
-    """Roll back what the open question asks about.
+    """Roll back what the open question asks about, or agree to a promotion.
 
-    As it was asked: at once, or stage by stage. The question is shown by `explain`.
+    As it was asked: at once, or stage by stage. The question is shown by `explain`. With a VERSION
+    (or `name:version`) you are the second person of its promotion: see `gates`.
     """
+    if version or ("/" not in about and ":" in about):
+        if question is not None:
+            raise Usage("a promotion is no question", next_step="leave out --question, or VERSION")
+        prompt, wanted = version_of(about, version)
+        body = _body("", "", need_because(because), None, env, revision, dry_run)
+        body = {**body, "prompt": prompt, "version": wanted, "about": None, "answer": None}
+        done = connect(url, token, actor).post("/api/approvals", body)
+        _agree(done, f"approve {prompt}:{wanted} in {env}", as_json)
+        return
     body = _body("approve", about, need_because(because), question, env, revision, dry_run)
     answer = connect(url, token, actor).post("/api/answers", body)
     if as_json:
@@ -106,6 +126,17 @@ def ack(
     body = _body("ack", about, because, None, env, revision, dry_run)
     answer = connect(url, token, actor).post("/api/answers", body)
     print_change(answer, f"ack {about}", as_json)
+
+
+def _agree(answer: dict[str, Any], title: str, as_json: bool) -> None:
+    """What was agreed to, and until when it holds."""
+    print_change(answer, title, as_json)
+    if as_json or answer["dry_run"]:
+        return
+    said = answer["approvals"]
+    for given in said["given"]:
+        say(f"  approved by {given['actor']} until {when(given['until_ms'])}: {given['because']}")
+    say(f"  whoever promotes it has to be somebody else ({said['people_count']} people in all)")
 
 
 def _body(

@@ -13,6 +13,7 @@ from knowngood.cli import (
     demo,
     diff,
     doctor,
+    drill,
     environments,
     evals,
     explain,
@@ -27,10 +28,12 @@ from knowngood.cli import (
     replay,
     rollback,
     rollouts,
+    runbook,
     serve,
     show,
     standing,
     status,
+    tokens,
 )
 from knowngood.cli.errors import fail
 from knowngood.core.errors import KnowngoodError
@@ -119,6 +122,7 @@ def _register() -> None:
         ("automation", automation.automation),
         ("audit", audit.audit),
         ("doctor", doctor.doctor),
+        ("drill", drill.drill),
         ("replay", replay.replay),
         ("backtest", backtest.backtest),
     ):
@@ -127,7 +131,9 @@ def _register() -> None:
     app.add_typer(releases.app, name="release")
     app.add_typer(notify.app, name="notify")
     app.add_typer(policy.app, name="policy")
+    app.add_typer(runbook.app, name="runbook")
     app.add_typer(environments.app, name="environments")
+    app.add_typer(tokens.app, name="token")
 
 
 _register()

@@ -14,7 +14,8 @@ from knowngood.core.explain import arms_words, duration
 
 SHOW, REPLAY = "show", "replay"
 WORDS = (SHOW, REPLAY)
-APART = ("findings", "gates", "windows", "now_ms", "frozen")  # shown in their own way, or not
+# Shown in their own way, or not at all.
+APART = ("findings", "gates", "windows", "now_ms", "frozen", "together")
 LENGTHS = ("hold_ms", "took_ms")
 
 
@@ -96,7 +97,9 @@ def _replay(backend: Backend, entry: str, as_json: bool) -> None:
     else:
         judged = f"judged at {when(answer['judged_ms'])} by {answer['policy_revision'][:12]}"
         say(heading(f"{answer['id']}  {answer['kind']}: {answer['because']}"))
-        say(f"  {judged}, frozen in entry {answer['frozen_in']}")
+        theirs = answer["judged_for"]
+        whose = f" of {theirs}, which it went along with" if theirs != answer["prompt"] else ""
+        say(f"  {judged}, frozen in entry {answer['frozen_in']}{whose}")
         for line in answer["again"]:
             say(f"  again: {line['kind']}  {line.get('because', '')}".rstrip())
         say("  same verdict" if answer["same"] else "  DIFFERENT from what was recorded:")
@@ -129,6 +132,8 @@ def _print_detail(detail: dict[str, Any]) -> None:
             say(f"    {proof}")
     for gate in detail.get("gates", ()):
         say(f"  {gate['answer'].replace('_', ' ')}  {gate['name']}  {gate['because']}")
+    if source := detail.get("together"):
+        say(f"  decided for {source['lead']}, in one transaction: its lines say on what")
     for key, value in detail.items():
         if value and key not in APART:
             if key == "to" and isinstance(value, list):

@@ -14,7 +14,17 @@ from urllib.parse import unquote
 from knowngood.core.errors import BadRequest, KnowngoodError
 from knowngood.core.policy import PolicyFile, parse
 from knowngood.ports import Store
-from knowngood.server import act, dryrun, evals, judged, notices, read, retention, rollouts
+from knowngood.server import (
+    act,
+    dryrun,
+    evals,
+    judged,
+    notices,
+    read,
+    retention,
+    rollouts,
+    runbooks,
+)
 from knowngood.server.desk import Desk
 from knowngood.server.doctor import doctor
 from knowngood.server.policy_file import load_policy
@@ -153,6 +163,16 @@ def _retention(
     return retention.report(desk, now_ms(), prompt, after, limit)
 
 
+def _runbook(
+    desk: Desk,
+    name: str,
+    incident: str | None = None,
+    prompt: str | None = None,
+    environment: str = ENVIRONMENT,
+) -> Mapping[str, Any]:
+    return runbooks.show(desk, runbooks.shipped(), name, incident, prompt, environment, now_ms())
+
+
 READS: tuple[tuple[str, Answer], ...] = (
     (r"/api/prompts", read.prompts),
     (r"/api/prompts/([^/]+)", read.prompt),
@@ -170,6 +190,8 @@ READS: tuple[tuple[str, Answer], ...] = (
     (r"/api/doctor", lambda desk: doctor(desk, now_ms())),
     (r"/api/environments", read.environments),
     (r"/api/retention", _retention),
+    (r"/api/runbooks", lambda desk: runbooks.listed(runbooks.shipped(), now_ms())),
+    (r"/api/runbooks/([^/]+)", _runbook),
     (r"/api/notify/log", notices.log),
     (r"/api/evaluations", evals.listed),
     (r"/api/evaluations/compare", evals.compare),

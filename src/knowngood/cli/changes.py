@@ -38,6 +38,15 @@ def print_change(answer: dict[str, Any], title: str, as_json: bool) -> None:
         if answer["from_route"] != answer["route"]:
             say(f"  {answer['from_route']} -> {answer['route']}, generation {answer['generation']}")
         say(f"  revision {answer['revision']}{_line(answer)}")
+        print_together(answer)
+
+
+def print_together(answer: dict[str, Any], how: str = "together with") -> None:
+    """Print which prompts of the same release went along, and which could not, and why."""
+    if mates := answer.get("together_with"):
+        say(f"  {how} what it was released with: {', '.join(mates)}")
+    for prompt, why in (answer.get("why_left_behind") or {}).items():
+        say(f"  NOT rolled back: {prompt}: {why}")
 
 
 def print_would(title: str, actions: list[str]) -> None:

@@ -51,6 +51,7 @@ def explain(
     _print_waits(answer["waiting_on"])
     _print_rollout(answer["state"]["rollout"])
     _print_related(answer)
+    _print_outside(answer["outside"])
     _print_ledger(answer["state"]["ledger"])
     _print_brakes(answer)
 
@@ -109,6 +110,22 @@ def _print_related(answer: dict[str, Any]) -> None:
         say("  they fail as well; to roll them back together:")
         for row in failing:
             say(f"    {row['rolls_back']}")
+
+
+def _print_outside(alerts: list[dict[str, Any]]) -> None:
+    """What other systems say: evidence for a person, from which nothing follows by itself."""
+    if not alerts:
+        return
+    _part("Other systems say")
+    rows = [
+        (
+            "fires" if alert["status"] == "firing" else "is over",
+            when(alert["began_ms"]),
+            alert["words"],
+        )
+        for alert in alerts
+    ]
+    _rows(("", "", ""), rows, "")
 
 
 def _print_sees(findings: list[dict[str, Any]]) -> None:

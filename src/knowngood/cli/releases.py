@@ -6,7 +6,7 @@ import typer
 from rich.text import Text
 
 from knowngood.cli.backend import connect, segment
-from knowngood.cli.changes import print_would
+from knowngood.cli.changes import print_together, print_would
 from knowngood.cli.errors import need_because
 from knowngood.cli.ladder import ladder_of
 from knowngood.cli.options import (
@@ -162,14 +162,11 @@ def rollback(
     title = f"roll back release {name} in {env}"
     if answer.get("dry_run"):
         print_would(title, answer["would"])
+        print_together(answer, "would go together with")
         return
     say(Text(f"{title}: done", style="bold green"))
     say(f"  {answer['from_version']} -> {answer['to_version']}, audit entry {answer['id']}")
-    if answer.get("together_with"):
-        say(f"  together with {', '.join(answer['together_with'])}")
-    if answer.get("left_behind"):
-        left = ", ".join(answer["left_behind"])
-        say(f"  NOT rolled back, no good version of their own: {left}")
+    print_together(answer)
 
 
 def _body(

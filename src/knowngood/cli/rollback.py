@@ -6,7 +6,7 @@ import typer
 from rich.text import Text
 
 from knowngood.cli.backend import connect
-from knowngood.cli.changes import print_would
+from knowngood.cli.changes import print_together, print_would
 from knowngood.cli.errors import Usage
 from knowngood.cli.ladder import stages_of
 from knowngood.cli.names import optional_version
@@ -107,10 +107,12 @@ def rollback(
 
 def _print(answer: dict[str, Any], prompt: str, env: str, with_server: bool) -> None:
     title = f"rollback {prompt} in {env}"
-    if answer["outcome"] == "unchanged":
+    if answer["outcome"] == "unchanged" and not answer.get("would"):
         say(f"{title}: unchanged, {answer['to_version']} serves everybody already")
+        print_together(answer)
     elif answer.get("dry_run"):
         print_would(title, answer["would"])
+        print_together(answer, "would go together with")
         if note := answer.get("note"):
             say(f"  {note}")
     else:
@@ -119,11 +121,7 @@ def _print(answer: dict[str, Any], prompt: str, env: str, with_server: bool) -> 
         word = "GRADUAL ROLLBACK" if gradual else "ROLLBACK"
         say(Text(f"{word} {versions}  {prompt} in {env}", style="bold green"))
         say(f"  generation {answer['generation']}, audit entry {answer['id']}")
-        if answer.get("together_with"):
-            say(f"  together with what it was released with: {', '.join(answer['together_with'])}")
-        if answer.get("left_behind"):
-            left = ", ".join(answer["left_behind"])
-            say(f"  NOT rolled back, no good version of their own: {left}")
+        print_together(answer)
         if note := answer.get("note"):
             say(f"  {note}")
         if gradual:

@@ -28,8 +28,10 @@ from knowngood.conformance.observations import (
     ClientsConformance,
     SeriesConformance,
 )
+from knowngood.conformance.outside import OutsideConformance
 from knowngood.conformance.releases import ReleasesConformance
 from knowngood.conformance.retention import RetentionConformance
+from knowngood.conformance.runs import RunsConformance
 from knowngood.conformance.units import UnitsConformance
 
 __all__ = ["StoreConformance"]
@@ -48,6 +50,8 @@ class StoreConformance(
     ReleasesConformance,
     RetentionConformance,
     UnitsConformance,
+    RunsConformance,
+    OutsideConformance,
     DeliveriesConformance,
 ):
     """All laws of a store. Subclass it and give it a `store` fixture."""

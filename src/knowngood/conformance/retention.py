@@ -212,6 +212,14 @@ class RetentionConformance:
         assert store.states.all() == [] and history(store) == before
         store.states.apply([change(MoveRoute(whole("v1")), prompt="other")], NOW_MS)
 
+    def test_what_was_decided_long_before_a_purge_is_stale(self, store: Store) -> None:
+        """An engine that was held meanwhile looks again, as after any other change."""
+        stock(store, "v1", "v2")
+        store.states.apply([change(MoveRoute(whole("v2")))], NOW_MS)
+        store.retention.purge(purge({"v1": 0}, production=1), NOW_MS)
+        with pytest.raises(StaleState):
+            store.states.apply([change(MoveRoute(whole("v1")), seen=0)], NOW_MS)
+
     @pytest.mark.parametrize("place", ["production", "eu-{}"])
     def test_racing_promotion_and_purge(self, store: Store, place: str) -> None:
         """One of them wins, also in an environment just added: a route never lacks its version."""

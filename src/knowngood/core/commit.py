@@ -42,14 +42,18 @@ def commit(
     before: Mapping[StateKey, State],
     generations: Mapping[str, int],
     last_line: Callable[[str, str], AuditEntry | None],
+    at_ms: int,
     now_ms: int,
 ) -> Commit:
     """The outcome of the changes on these states and generations.
 
+    They were decided at `now_ms`, and it is `at_ms` now that they are written.
+
     `last_line` gives a state's newest line of history and is asked only to explain a refusal.
-    Raises StaleState if a revision is not the one that was seen, BadState if a result makes no
-    sense.
+    Raises StaleState if a revision is not the one that was seen or a change comes too late,
+    BadState if a result makes no sense.
     """
+    _refuse_late(changes, at_ms)
     states, audit, messages = [], [], []
     for change in changes:
         state = before[change.environment, change.prompt]
@@ -69,6 +73,17 @@ def commit(
         audit.extend(audit_entries(change, after, generation, now_ms))
         messages.extend(outgoing(change, now_ms))
     return Commit(tuple(states), risen, tuple(audit), tuple(messages))
+
+
+def _refuse_late(changes: Sequence[Change], at_ms: int) -> None:
+    """What was decided before a change freeze is not put in force in it, however long it took."""
+    for change in changes:
+        if change.before_ms is not None and at_ms >= change.before_ms:
+            raise StaleState(
+                f"a change freeze of {change.environment}/{change.prompt} has begun since this was "
+                "decided; nothing was changed",
+                next_step="look again and decide anew",
+            )
 
 
 def _stale(change: Change, state: State, last: AuditEntry | None) -> StaleState:

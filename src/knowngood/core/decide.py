@@ -34,6 +34,7 @@ from knowngood.core.steps.gradual import descend
 from knowngood.core.steps.ladder import climb
 from knowngood.core.steps.notice import alert, blindness
 from knowngood.core.steps.respond import respond, settle
+from knowngood.core.steps.together import stranded
 from knowngood.core.steps.verify import verify
 from knowngood.core.steps.watchdog import watchdog
 
@@ -59,6 +60,7 @@ def decide(state: State, observed: Observed, policy: PromptPolicy, now_ms: int) 
     actions: tuple[Action, ...] = ()
     fleet_actions: tuple[Action, ...] = ()
     companions: tuple[Change, ...] = ()
+    before_ms: int | None = None
     waits = _evidence_waits(case)
     # What is past its threshold and not proven yet is what people look for first.
     waiting = [wait for wait in waits if wait.kind == "evidence"]
@@ -66,7 +68,7 @@ def decide(state: State, observed: Observed, policy: PromptPolicy, now_ms: int) 
         waiting += step.waiting_on
         if step.actions and not actions:
             actions, fleet_actions = step.actions, step.fleet_actions
-            companions = step.companions
+            companions, before_ms = step.companions, step.before_ms
     waiting += waits
     return Decision(
         actions=_with_look(case, actions),
@@ -75,6 +77,7 @@ def decide(state: State, observed: Observed, policy: PromptPolicy, now_ms: int) 
         fleet_actions=fleet_actions,
         companions=companions,
         recheck_after_ms=BUSY_RECHECK_MS if actions else _recheck_ms(case),
+        before_ms=before_ms,
     )
 
 
@@ -101,10 +104,12 @@ def _steps(case: Case) -> tuple[Step, ...]:
                 escalate(case),
                 descend(case),
                 blindness(case),
+                stranded(case),
             )
         case Steady():
             return (
                 respond(case),
+                stranded(case),
                 watchdog(case),
                 blindness(case),
                 _automation_ended(case),

@@ -190,11 +190,14 @@ def _judge_rate(
             return Verdict.BREACH, ()
         return Verdict.UNSURE, (evidence_wait(watch, sign, frame),)
     least = GATE_REQUESTS if is_rate(watch.metric) else max(GATE_REQUESTS, round(1 / sign.limit))
-    if sign.n < least:
-        return Verdict.UNSURE, (Wait("requests", least, sign.n, watch.metric),)
-    if sign.bad > (sign.threshold or sign.limit) * sign.n:  # by too few to be a breach
-        if is_rate(watch.metric):
-            return Verdict.UNSURE, (Wait("errors", GATE_BAD, sign.bad, watch.metric),)
+    n, bad = (sign.n, sign.bad) if sign.n >= least else (sign.calm_n, sign.calm_bad)
+    if n < least:
+        per_s = frame.reading.calls_per_s
+        eta_ms = round(1000 * (least - n) / per_s) if per_s > 0 else None
+        return Verdict.UNSURE, (Wait("requests", least, n, watch.metric, eta_ms),)
+    if bad > (sign.threshold or sign.limit) * n:  # by too few to be a breach, or a while ago
+        if is_rate(watch.metric) and bad < GATE_BAD:
+            return Verdict.UNSURE, (Wait("errors", GATE_BAD, bad, watch.metric),)
         return Verdict.UNSURE, (evidence_wait(watch, sign, frame),)
     return Verdict.CLEAR, ()
 

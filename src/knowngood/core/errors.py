@@ -111,6 +111,24 @@ class UnknownEntry(KnowngoodError):
     code = "unknown_entry"
 
 
+class UnknownRunbook(KnowngoodError):
+    """There is no runbook of this id."""
+
+    code = "unknown_runbook"
+
+
+class UnknownRun(KnowngoodError):
+    """There is no such run of a runbook."""
+
+    code = "unknown_run"
+
+
+class UnknownIncident(KnowngoodError):
+    """There is no incident of this id."""
+
+    code = "unknown_incident"
+
+
 class UnknownEvaluation(KnowngoodError):
     """There is no such evaluation."""
 
@@ -187,6 +205,12 @@ class InProgress(KnowngoodError):
     """Another change of this prompt is in progress."""
 
     code = "in_progress"
+
+
+class AlreadyServed(KnowngoodError):
+    """The version serves everybody already."""
+
+    code = "already_served"
 
 
 class NotRouted(KnowngoodError):

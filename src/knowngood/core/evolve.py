@@ -109,7 +109,7 @@ def _step(state: State, action: Action, actor: str, generation: int, now_ms: int
         case Stand(version, standing, because):
             entry = state.entry(version) or Entry(version, standing, now_ms)
             stood = replace(entry, standing=standing, since_ms=now_ms, because=because, actor=actor)
-            return _write(state, stood)
+            return _write(_unapproved(state, version, standing), stood)
         case Freeze(version, baseline):
             left = state.entry(version)
             return _write(state, replace(left, baseline=baseline)) if left else state
@@ -147,6 +147,13 @@ def _step(state: State, action: Action, actor: str, generation: int, now_ms: int
             return _alarm(state, action, now_ms)
         case Record():
             return state
+
+
+def _unapproved(state: State, version: str, standing: Standing) -> State:
+    """A version that was found at fault has to be approved anew, also once it is rehabilitated."""
+    if standing is not Standing.QUARANTINED:
+        return state
+    return replace(state, approvals=tuple(a for a in state.approvals if a.version != version))
 
 
 def _ask(state: State, question: Question | None) -> State:

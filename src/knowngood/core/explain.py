@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 from knowngood.core.evaluation import Met, Tally, Why
@@ -25,7 +26,7 @@ from knowngood.core.model import (
 from knowngood.core.paired import PROOF, Paired
 from knowngood.core.reading import Proof, TimeToDetect
 from knowngood.core.rollout import RolloutKind
-from knowngood.core.watch import is_rate
+from knowngood.core.watch import WORSE_THAN_REPLACED, is_rate
 from knowngood.core.window import LATENCY_BASE
 
 LOG_MILLION = math.log(1e6)
@@ -77,6 +78,11 @@ def duration(ms: float) -> str:
     return f"{seconds} s"
 
 
+def moment(ms: int) -> str:
+    """An instant as people read it, in UTC: `2026-01-31 12:00:00Z`."""
+    return f"{datetime.fromtimestamp(ms // 1000, UTC):%Y-%m-%d %H:%M:%SZ}"
+
+
 def amount(metric: str, value: float) -> str:
     """A metric's value with its unit."""
     if metric in QUANTILES:
@@ -95,12 +101,24 @@ def finding_words(finding: Finding) -> str:
         return f"{name}: blind, no reports"
     if finding.estimate is None:
         return f"{name}: nothing to judge yet"
+    if finding.trigger == WORSE_THAN_REPLACED:
+        return _replaced_words(finding, finding.estimate)
     if lower := _lower_rung_words(finding):
         return lower
     seen = f"{name} {_compared(finding)}"
     if finding.bad is not None:
         return f"{seen} ({finding.bad} of {finding.n}){_cascade_words(finding)}"
     return f"{seen} (n = {finding.n})"
+
+
+def _replaced_words(finding: Finding, estimate: float) -> str:
+    """`errors 1.5% (30 of 2000), against 0.2% of v2, which it replaces: proven worse`."""
+    seen = f"{metric_words(finding.metric)} {amount(finding.metric, estimate)}"
+    count = f"n = {finding.n}" if finding.bad is None else f"{finding.bad} of {finding.n}"
+    theirs = "nothing" if finding.baseline is None else amount(finding.metric, finding.baseline)
+    proven = "proven worse" if finding.verdict is Verdict.BREACH else "not proven worse"
+    against = f"against {theirs} of {finding.baseline_source}, which it replaces"
+    return f"{seen} ({count}), {against}: {proven}"
 
 
 def _cascade_words(finding: Finding) -> str:
@@ -137,6 +155,8 @@ def proof_words(finding: Finding) -> str | None:
     if proof is None:
         return None
     words = [f"E = {_e_words(proof.log_e)} of {1 / proof.alpha:,.0f}"]
+    if finding.trigger == WORSE_THAN_REPLACED:
+        words[0] += f" that it does worse than {finding.baseline_source}"
     slower = ""
     if finding.metric in QUANTILES and proof.limit is not None:
         words[0] += f" on the {metric_words(rung_of(finding.metric, proof.limit))}"
@@ -150,7 +170,7 @@ def proof_words(finding: Finding) -> str | None:
         )
     if proof.log_e_relative is not None:
         words.append(f"against the control E = {_e_words(proof.log_e_relative)}")
-    if is_rate(finding.metric):
+    if is_rate(finding.metric) and finding.trigger != WORSE_THAN_REPLACED:
         times = detect_words(proof.time_to_detect) or "unknown without traffic"
         words.append(f"time to detect {times}")
     return ", ".join(words)
@@ -202,7 +222,8 @@ def wait_words(wait: Wait) -> str:
         case "requests" | "labels" | "errors":
             about = f" for {name}" if name and wait.kind != "errors" else ""
             noun = wait.kind.removesuffix("s") if need - have == 1 else wait.kind
-            return f"{need - have} more {noun}{about} ({have} of {need})"
+            eta = "" if wait.eta_ms is None else f", about {duration(wait.eta_ms)} at this traffic"
+            return f"{need - have} more {noun}{about} ({have} of {need}){eta}"
         case "idle":
             return "traffic: no calls in the window"
         case "baseline":
@@ -264,12 +285,18 @@ def _other_wait_words(wait: Wait, have: int, need: int) -> str:
             return f"the end of a change freeze ({detail}): {duration(wait.need or 0)} left"
         case "gate":
             return f"a person: {detail}"
+        case "approvals":
+            more = (wait.need or 0) - have
+            whose = f" ({detail} can)" if detail else ""
+            return f"the word of {more} more {'person' if more == 1 else 'people'}{whose}"
         case "ab":
             return f"the A/B gate: {detail}"
         case "bake_time":
             return f"the bake: {duration(wait.need or 0)} left before {detail} can be good"
         case "bake_evidence":
             return f"calls to prove {detail} good: {have} of {need}, if no more fail"
+        case "settle":
+            return f"the open incident to settle by itself: {detail}"
         case "route":
             return "a first `knowngood promote`: nothing is routed here"
         case "operator":
@@ -280,6 +307,10 @@ def _other_wait_words(wait: Wait, have: int, need: int) -> str:
             return f"{detail} to acknowledge the page before others are told; {_left(wait.need)}"
         case "brake":
             return f"a brake: {detail}"
+        case "left_behind":
+            return f"a person: the rest of the release {detail} went back without it"
+        case "release":
+            return f"what it was released with: {detail}, not ready yet"
         case "attribution":
             return (
                 f"proof that it is the version and not its provider: E = {wait.have or 0:.1f} of "
@@ -291,8 +322,8 @@ def _other_wait_words(wait: Wait, have: int, need: int) -> str:
             return detail or wait.kind
 
 
-def _left(left_ms: float | None) -> str:
-    return f"{duration(_count(left_ms))} left" if (left_ms or 0) > 0 else "overdue"
+def _left(left: float | None) -> str:
+    return f"{duration(_count(left))} left" if (left or 0) > 0 else "overdue"
 
 
 def _count(value: float | None) -> int:

@@ -1,9 +1,20 @@
-"""What concerns all prompts of an environment at once: an engine that cannot do its work."""
+"""What concerns all prompts of an environment: who fails too, and an engine that cannot work."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from knowngood.core.explain import duration
-from knowngood.core.model import Action, Notify, Record, Severity, State, Told
+from knowngood.core.model import (
+    Action,
+    Confirming,
+    Finding,
+    Notify,
+    Record,
+    Response,
+    Severity,
+    State,
+    Told,
+    Verdict,
+)
 from knowngood.core.steps.case import QUIET_ENVIRONMENTS
 
 # A store that is locked or restarted is back within seconds; a minute of blindness is worth a page.
@@ -16,6 +27,21 @@ MEANING = {
     "deliver": "messages to people are not sent",
     "compact": "old reports are not rolled up, and the disk fills",
 }
+
+
+def breaching_since_ms(
+    state: State, found: Iterable[Finding], known_ms: int | None, now_ms: int
+) -> int | None:
+    """Since when a prompt has been in critical breach, for its siblings; None if it is not.
+
+    `known_ms` is what the last look said. A breach that is being confirmed says it itself, so that
+    a new engine knows it as well.
+    """
+    if not any(f.verdict is Verdict.BREACH and f.response is Response.ROLLBACK for f in found):
+        return None
+    if isinstance(state.phase, Confirming):
+        return state.phase.began_ms
+    return now_ms if known_ms is None else known_ms
 
 
 def trouble(fleet: State, failing: Mapping[str, int], now_ms: int) -> tuple[Action, ...]:

@@ -16,6 +16,7 @@ from knowngood.core.model import (
     Census,
     Evidence,
     Observed,
+    Partner,
     Related,
     Sibling,
     State,
@@ -58,7 +59,7 @@ def freeze(state: State, observed: Observed, now_ms: int) -> dict[str, Any]:
         "related": [to_data(related) for related in observed.related],
         "unrelated_clear": list(observed.unrelated_clear),
         "unfit": dict(observed.unfit),
-        "partners": [to_data(_lean(partner)) for partner in observed.partners],
+        "partners": [to_data(replace(p, state=_lean(p.state))) for p in observed.partners],
         "arms": to_data(observed.arms) if observed.arms else None,
     }
 
@@ -81,7 +82,7 @@ def thaw(data: Mapping[str, Any]) -> FrozenLook:
         related=tuple(from_data(Related, each) for each in data["related"]),
         unrelated_clear=tuple(data["unrelated_clear"]),
         unfit=data.get("unfit", {}),
-        partners=tuple(from_data(State, each) for each in data.get("partners", ())),
+        partners=tuple(from_data(Partner, each) for each in data.get("partners", ())),
         arms=from_data(Arms, data["arms"]) if data.get("arms") else None,
     )
     return FrozenLook(from_data(State, data["state"]), observed, data["now_ms"])

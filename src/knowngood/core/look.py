@@ -5,7 +5,9 @@ from collections.abc import Container, Iterable
 from dataclasses import replace
 
 from knowngood.core.detect import Baseline, Frame, detect
+from knowngood.core.measure import measure
 from knowngood.core.model import (
+    WHOLE_BP,
     Comparison,
     Entry,
     Finding,
@@ -16,13 +18,16 @@ from knowngood.core.model import (
     Standing,
     State,
     Verdict,
+    Verifying,
+    Wait,
 )
-from knowngood.core.reading import RateSign, Reading
+from knowngood.core.reading import Proof, RateSign, Reading
 from knowngood.core.rollout import RolloutKind
 from knowngood.core.rules import AlertRule, Condition, PromptPolicy, Trigger
-from knowngood.core.track import GATE_REQUESTS, Plan, Split
+from knowngood.core.track import GATE_BAD, GATE_REQUESTS, Plan, Split, replaced_key
 from knowngood.core.watch import (
     ELEVATED_RATE,
+    WORSE_THAN_REPLACED,
     Watch,
     alert_triggers,
     elevated,
@@ -35,6 +40,10 @@ CASCADE = "cascade"
 WORSE_EVIDENCE = 100.0  # that the candidate does worse than its control, for a question of its own
 CASCADE_EVIDENCE = 100.0
 CASCADE_WITHIN_MS = 300_000
+# Evidence reaches back at least this far, so that "it was reported before" can be seen.
+LOOKBACK_MS = 10 * 60_000
+# A verification may go on for a day; what it looks at is bounded by this.
+MAX_LOOKBACK_MS = 2 * 3_600_000
 CASCADE_CHANGED_MS = 24 * 3_600_000  # a version that came within this may be why
 
 
@@ -74,8 +83,54 @@ def _of_target(state: State, observed: Observed, policy: PromptPolicy) -> tuple[
     rollout = state.rollout
     if rollout is None or rollout.kind is not RolloutKind.GRADUAL:
         return ()
+    trigger = target_trigger(policy)
     seen = frame(state, observed, policy, rollout.to_version, policy.window_ms)
-    return (detect(target_trigger(policy), seen, policy),)
+    ill = detect(trigger, seen, policy)
+    relative = seen.reading.relative.get(replaced_key(trigger.when.metric, trigger.kinds))
+    if relative is None or ill.proof is None:
+        return (ill,)
+    replaced = frame(state, observed, policy, rollout.from_version, policy.window_ms)
+    base = measure(trigger.when.metric, replaced.window, trigger.kinds, policy.scores)
+    return (ill, _held_against(ill, ill.proof, relative, rollout.from_version, base.estimate))
+
+
+def _held_against(
+    ill: Finding, proof: Proof, relative: float, version: str, base: float | None
+) -> Finding:
+    """Whether the target does worse than the version that gives way to it (detectors.md, 3.5).
+
+    Both have traffic at the same time, so what troubles both speaks against neither. The target has
+    to fail more often than a healthy version may: one that does as it always did gives way to no
+    version that is ill in another way.
+    """
+    over = proof.bad >= GATE_BAD and proof.bad > (proof.healthy or 0.0) * proof.n
+    verdict = Verdict.CLEAR
+    waits: tuple[Wait, ...] = ()
+    if over and relative >= math.log(WORSE_EVIDENCE):
+        verdict = Verdict.BREACH
+    elif ill.verdict is Verdict.BLIND:
+        verdict, waits = Verdict.BLIND, ill.waiting_on
+    elif proof.n < GATE_REQUESTS:
+        verdict, waits = Verdict.UNSURE, (Wait("requests", GATE_REQUESTS, proof.n, ill.metric),)
+    alone = Proof(
+        alpha=1 / WORSE_EVIDENCE,
+        log_e=relative,
+        over=over,
+        healthy=proof.healthy,
+        n=proof.n,
+        bad=proof.bad,
+        window_ms=proof.window_ms,
+        above=proof.above,
+    )
+    return replace(
+        ill,
+        trigger=WORSE_THAN_REPLACED,
+        verdict=verdict,
+        waiting_on=waits,
+        baseline=base,
+        baseline_source=version,
+        proof=alone,
+    )
 
 
 def _always(
@@ -291,17 +346,33 @@ def plan_for(state: State, version: str, policy: PromptPolicy, watches: tuple[Wa
         previous = newest_good(state, besides=version, with_baseline=True)
         if previous is not None:
             day, source = previous.baseline, f"previous good {previous.version}"
-    return Plan(watches, policy.baseline, policy.scores, control, day, source)
+    rollout, beside = state.rollout, ""
+    if rollout is not None and rollout.kind is RolloutKind.GRADUAL:
+        beside = rollout.from_version if rollout.to_version == version else ""
+    return Plan(watches, policy.baseline, policy.scores, control, day, source, beside)
 
 
-def split_at(state: State, at_ms: int) -> Split | None:
-    """The router's share of the candidate at a moment, and since when it had it."""
+def split_at(state: State, at_ms: int, version: str = "") -> Split | None:
+    """The router's share of `version`, or of the candidate, at a moment, and since when."""
     route = state.route
     if route is None or route.candidate is None:
         return None
     steps = route.steps or (ShareStep(route.since_ms, route.candidate.weight_bp),)
     step = next((s for s in reversed(steps) if s.since_ms <= at_ms), steps[0])
-    return Split(step.weight_bp, step.since_ms)
+    is_control = version == route.control.version
+    return Split(WHOLE_BP - step.weight_bp if is_control else step.weight_bp, step.since_ms)
+
+
+def look_since_ms(state: State, policy: PromptPolicy, until_ms: int) -> int:
+    """From where on a look up to `until_ms` needs the buckets one by one, in ms.
+
+    As far back as the longest window, and while a rollback is verified as far as its switch.
+    """
+    windows_ms = [policy.window_ms, *(t.window_ms for t in policy.triggers)]
+    since_ms = until_ms - max(LOOKBACK_MS, *windows_ms)
+    if isinstance(state.phase, Verifying):
+        since_ms = min(since_ms, max(state.phase.began_ms, until_ms - MAX_LOOKBACK_MS))
+    return since_ms
 
 
 def evidence_since_ms(state: State, version: str) -> int:

@@ -325,6 +325,15 @@ class Related:
 
 
 @dataclass(frozen=True, slots=True)
+class Partner:
+    """A prompt that serves its part of a release, and what its own rollback would rest on."""
+
+    state: State
+    unfit: Mapping[str, str] = field(default_factory=dict)
+    deadline_ms: int = 0  # of the verification, by its own policy
+
+
+@dataclass(frozen=True, slots=True)
 class Observed:
     """All that was seen of one prompt. Buckets that begin before `until_ms` are final."""
 
@@ -336,7 +345,7 @@ class Observed:
     provider: str | None = None
     related: tuple[Related, ...] = ()
     unrelated_clear: tuple[str, ...] = ()  # prompts of the provider that are known to be well
-    partners: tuple[State, ...] = ()  # of the prompts that the suspect was released with
+    partners: tuple[Partner, ...] = ()  # what is served was released with these
     unfit: Mapping[str, str] = field(default_factory=dict)  # no targets, by their evaluations: why
     arms: Arms | None = None  # of a comparison that is asked now
 
@@ -532,7 +541,10 @@ Action = (
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """Actions on one prompt's state, valid only while its revision is still `revision_seen`."""
+    """Actions on one prompt's state, valid only while its revision is still `revision_seen`.
+
+    And only before `before_ms`, if that is given: a change freeze begins then.
+    """
 
     environment: str
     prompt: str
@@ -540,6 +552,7 @@ class Change:
     actions: tuple[Action, ...]
     actor: str
     policy_revision: str = ""
+    before_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -548,7 +561,7 @@ class Decision:
 
     `fleet_actions` go to the fleet's state in the same transaction, and `companions` to the prompts
     that were released with this one. `recheck_after_ms` is when to look again even if nothing is
-    reported.
+    reported. `before_ms`: all of it holds only before that moment.
     """
 
     actions: tuple[Action, ...] = ()
@@ -557,3 +570,4 @@ class Decision:
     fleet_actions: tuple[Action, ...] = ()
     companions: tuple[Change, ...] = ()
     recheck_after_ms: int = 5_000
+    before_ms: int | None = None

@@ -7,6 +7,7 @@ over the default policy; `PolicyFile.for_prompt` is what the judgement reads.
 from collections.abc import Mapping
 from typing import Any
 
+from knowngood.core.inbound import build_inbound
 from knowngood.core.model import ScoreRange
 from knowngood.core.people import Person
 from knowngood.core.policy_build import (
@@ -62,6 +63,7 @@ def parse(data: Mapping[str, Any]) -> PolicyFile:
         related=tuple(tuple(group) for group in merged["related"]),
         people=tuple(_person(name, merged["people"][name]) for name in sorted(merged["people"])),
         channels=tuple(build_channel(n, merged["channels"][n]) for n in sorted(merged["channels"])),
+        inbound=tuple(build_inbound(n, merged["inbound"][n]) for n in sorted(merged["inbound"])),
         audiences={name: tuple(names) for name, names in sorted(merged["audiences"].items())},
     )
 

@@ -9,6 +9,7 @@ from functools import lru_cache
 from typing import Any
 
 from knowngood.core.evaluation import Requirement
+from knowngood.core.inbound import InboundRule
 from knowngood.core.model import Comparison, Method, Response, ScoreRange, Severity
 from knowngood.core.people import Channel, Person
 from knowngood.core.policy_ab import build_ab, check_ab, merge_ab, without_false
@@ -55,6 +56,7 @@ class PolicyFile:
     people: tuple[Person, ...] = field(compare=False)
     channels: tuple[Channel, ...] = field(compare=False)
     audiences: Mapping[str, tuple[str, ...]] = field(compare=False)
+    inbound: tuple[InboundRule, ...] = field(compare=False)
     _resolved: dict[tuple[str, ...], PromptPolicy] = field(
         default_factory=dict, compare=False, repr=False
     )
@@ -87,6 +89,10 @@ class PolicyFile:
         """The channels that an audience is told on: those listed for it, else all there are."""
         names = self.audiences.get(audience)
         return tuple(c for c in self.channels if names is None or c.name in names)
+
+    def inbound_from(self, source: str) -> InboundRule | None:
+        """How the alerts of a source are read; None for one that the policy does not know."""
+        return next((rule for rule in self.inbound if rule.source == source), None)
 
     def _delegated(self) -> tuple[str, ...]:
         """Audiences of a pager that escalates by itself; `*` is any that is not listed."""

@@ -72,11 +72,14 @@ def did_you_mean(name: str, known: Collection[str]) -> str:
     return f"did you mean {close[0]}?" if close else ""
 
 
-def parse_condition(text: object, scores: Scores, counters: Collection[str]) -> Condition:
+def parse_condition(
+    text: object, scores: Scores, counters: Collection[str], *, either_way: bool = False
+) -> Condition:
     """The condition as a value; limits of rates and changes as fractions, of times in ms.
 
     Raises BadPolicy, without a path, when it does not mean anything or could not hurt anybody:
-    an unknown metric or comparison, a limit out of its range, a change for the better.
+    an unknown metric or comparison, a limit out of its range, a change for the better (unless
+    `either_way`).
     """
     match = _METRIC.fullmatch(text.strip()) if isinstance(text, str) else None
     if not isinstance(text, str) or match is None or len(text) > CONDITION_MAX:
@@ -86,7 +89,8 @@ def parse_condition(text: object, scores: Scores, counters: Collection[str]) -> 
     named, rest = match.groups()
     metric, kind = _metric(named, scores, counters)
     comparison, written = _comparison(rest)
-    _refuse_improvement(metric, comparison, scores)
+    if not either_way:
+        _refuse_improvement(metric, comparison, scores)
     if comparison in RELATIVE:
         limit = _relative_limit(metric, comparison, written, scores)
     else:

@@ -109,6 +109,7 @@ DEFAULT_POLICY: dict[str, Any] = {
     "people": {},
     "channels": {},
     "audiences": {},
+    "inbound": {},
     "related": [],
     "prompts": {},
 }

@@ -50,6 +50,24 @@ def freeze_in_force(freezes: tuple[Freeze, ...], now_ms: int) -> tuple[Freeze, i
     return max(held, key=lambda each: each[1], default=None)
 
 
+def freeze_begins_ms(freezes: tuple[Freeze, ...], now_ms: int) -> int | None:
+    """The moment, in ms after `now_ms`, at which the next freeze begins; None without one.
+
+    What is decided now may be put in force until just before it.
+    """
+    begins = (_begins_ms(freeze, now_ms) for freeze in freezes)
+    return min((at_ms for at_ms in begins if at_ms is not None), default=None)
+
+
+def _begins_ms(freeze: Freeze, now_ms: int) -> int | None:
+    if not freeze.weekdays:
+        return freeze.from_ms if freeze.from_ms > now_ms else None
+    today = now_ms // DAY_MS
+    days = (day for day in range(today, today + 8) if (day + THURSDAY) % 7 in freeze.weekdays)
+    begins = (day * DAY_MS + freeze.from_ms for day in days)
+    return next((at_ms for at_ms in begins if at_ms > now_ms), None)
+
+
 def _ends_ms(freeze: Freeze, now_ms: int) -> int | None:
     if not freeze.weekdays:
         return freeze.until_ms if freeze.from_ms <= now_ms < freeze.until_ms else None

@@ -29,7 +29,7 @@ from knowngood.core.policy_checks import (
     text,
 )
 from knowngood.core.policy_freeze import parse_freeze
-from knowngood.core.policy_people import APPROVALS, ESCALATION, audiences, channel
+from knowngood.core.policy_people import APPROVALS, ESCALATION, audiences, channel, inbound
 from knowngood.core.rollout import RolloutKind
 from knowngood.core.rules import Aim, Looks
 from knowngood.core.units import (
@@ -384,6 +384,7 @@ FILE: dict[str, Check] = {
     "people": named(section(PERSON), PERSON_NAME),
     "channels": named(channel),
     "audiences": audiences,
+    "inbound": named(inbound),
     "related": listed(related_prompts),
     "prompts": named(section(PROMPT), GLOB),
 }

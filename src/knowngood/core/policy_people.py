@@ -8,6 +8,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from knowngood.core.inbound import source
 from knowngood.core.people import ApprovalRule, Channel, EscalationRule, Level
 from knowngood.core.policy_checks import (
     Check,
@@ -114,6 +115,8 @@ def people_count(reader: Reader, path: str, value: Any) -> None:
     if value != AUTO:
         count(1)(reader, path, value)
 
+
+inbound = source(secret)  # a system whose alerts are evidence
 
 PURPOSE_LIST = listed(one_of("purpose of a message", PURPOSES))
 LEVEL: dict[str, Check] = {

@@ -3,12 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from knowngood.core.approvals import Voters, approvals_gate
 from knowngood.core.evaluation import Evaluation, meets
 from knowngood.core.explain import answer_words, duration
 from knowngood.core.gate import Answer, Gate, allow, deny, not_yet
 from knowngood.core.ladder import busy_words
 from knowngood.core.model import Confirming, Standing, State, Verifying, Wait
-from knowngood.core.policy_freeze import freeze_in_force
+from knowngood.core.policy_freeze import freeze_begins_ms, freeze_in_force
 from knowngood.core.rollout import RolloutKind
 from knowngood.core.rules import PromptPolicy, SoakRule
 
@@ -48,11 +49,12 @@ def promotion_gates(
     policy: PromptPolicy,
     soaked: Soaked,
     evaluations: Sequence[Evaluation],
+    voters: Voters,
     now_ms: int,
 ) -> tuple[Gate, ...]:
     """Every gate of a promotion, open or not; a person may override each by its name.
 
-    `evaluations` are those of the version.
+    `evaluations` are those of the version, `voters` who asks and who may agree.
     """
     return (
         _quarantined(state, version),
@@ -60,7 +62,20 @@ def promotion_gates(
         _freeze(policy, now_ms),
         _soak(state, policy.soak, soaked),
         _evaluated(state, policy, evaluations, now_ms),
+        approvals_gate(state, version, policy.approvals, voters, now_ms),
     )
+
+
+def promote_before_ms(
+    policy: PromptPolicy, environment: str, override: Sequence[str], now_ms: int
+) -> int | None:
+    """Until when a promotion that is decided now may be put in force: the next freeze's beginning.
+
+    None where no freeze holds it: on the soak's environment, or by a person's override.
+    """
+    if "freeze" in override or environment == policy.soak.environment:
+        return None
+    return freeze_begins_ms(policy.freezes, now_ms)
 
 
 def fails_as_target(

@@ -27,6 +27,8 @@ class RateSign:
     separable: bool = True
     above: int = 0  # of a latency: the bucket that a slow call lies above
     threshold: float | None = None  # the plain threshold; below `limit` where not separable
+    calm_n: int = 0  # where `n` is too few to say that all is well: the newest calls that are not,
+    calm_bad: int = 0  # or all that there are, and how many of them were bad
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +59,8 @@ class Reading:
 
     `waiting` are detectors that have no baseline yet; `inseparable` those whose limit is too close
     to what the baseline does by chance. `relative` is the evidence in nats that the candidate does
-    worse than the control on the same metric (`error_rate`, with its kinds, or a latency).
+    worse than the control on the same metric (`error_rate`, with its kinds, or a latency), or under
+    a `replaced` key that the target of a gradual rollback does worse than what it replaces.
     """
 
     rates: Mapping[str, tuple[RateSign, ...]] = field(default_factory=dict)

@@ -37,6 +37,9 @@ FORMAT = 1  # of what `save` gives
 GATE_MS = (15_000, 60_000)  # besides the trigger's own window
 # For what is called too rarely for its own window.
 LONG_GATE_MS = (300_000, 3_600_000, 86_400_000)
+# Over which a version is found to be well when the windows above hold too few calls for it. Each is
+# at most twice the one before, so that what was bad once does not speak against it for long.
+CALM_MS = tuple(60_000 * minutes for minutes in (5, 10, 20, 40, 60, 120, 240, 480, 960, 1_440))
 GATE_REQUESTS = 20  # a rate of fewer is judged over a longer window, at last over all there is
 GATE_BAD = 3
 # How likely a rate at the limit may show what a short window shows. A version at 3 % passes 5 % in
@@ -50,6 +53,7 @@ SHARE_MS = 600_000  # over which the realised share of the candidate is taken
 SHARE_PRIOR = 100  # calls: how much the router's split weighs against what was seen
 MARGIN, LATENCY_MARGIN = 1.25, 1.5  # how much worse than the control is not worse
 RELATIVE_ALPHA = 0.05
+REPLACED = "replaced "  # before the key of a comparison with what a gradual rollback replaces
 BASES = (CALLS, "latency", "first_token")
 
 
@@ -92,7 +96,8 @@ class Plan:
     """What is watched of a version, and against what.
 
     `day` is the frozen baseline, `source` where it comes from, and `control` the other version on
-    the route, if this one is on trial against it.
+    the route, if this one is on trial against it. `beside` is the version that this one takes the
+    traffic from in a gradual rollback: the two are compared, and it is no baseline, being ill.
     """
 
     watches: tuple[Watch, ...]
@@ -101,6 +106,12 @@ class Plan:
     control: str = ""
     day: Window | None = None
     source: str = ""
+    beside: str = ""
+
+    @property
+    def other(self) -> str:
+        """The version that this one is compared with, if there is one."""
+        return self.control or self.beside
 
 
 class Track:
@@ -129,7 +140,7 @@ class Track:
     def plan(self, plan: Plan) -> None:
         """Watch this from now on; what was watched before goes on as it is."""
         before, self.planned = self.planned, plan
-        if before is not None and before.control != plan.control:
+        if before is not None and (before.control, before.other) != (plan.control, plan.other):
             self.theirs = EMPTY
             self.relatives.clear()
             self.bets.forget_control()
@@ -157,7 +168,7 @@ class Track:
             self.lines[key] = tuple(Line(level) for level in levels)
             for line in self.lines[key]:
                 self._count(line.level.count)
-        if self.planned.control:
+        if self.planned.other:
             self._count_theirs()
             for watch in self.planned.watches:
                 self._start_relative(watch, day)
@@ -171,7 +182,7 @@ class Track:
 
     def _count_theirs(self) -> None:
         assert self.planned is not None
-        self.totals.setdefault(_calls_of(self.planned.control), 0)
+        self.totals.setdefault(_calls_of(self.planned.other), 0)
 
     def _start_relative(self, watch: Watch, day: Window | None) -> None:
         key = relative_key(watch.metric, watch.kinds)
@@ -209,7 +220,8 @@ class Track:
         for relative in self.relatives.values():
             _compare(relative, own, theirs, share)
             relative.weights = renew(relative.weights, idle + fresh)
-        self.bets.add(own, theirs)
+        assert self.planned is not None
+        self.bets.add(own, theirs if self.planned.control else EMPTY)
         self._sum_up(own, theirs, {**n, **bad})
         self.until_ms = at_ms + width_ms
         self.mark_ms.append(self.until_ms)
@@ -226,9 +238,11 @@ class Track:
             watched = {name for c in self.counts.values() if c.of == "counter" for name in c.names}
             own = replace(own, counters={k: n for k, n in own.counters.items() if k in watched})
         self.lifetime = merge(self.lifetime, own)
-        if not self.planned.control or theirs is EMPTY:
+        if not self.planned.other or theirs is EMPTY:
             return
-        self.totals[_calls_of(self.planned.control)] += theirs.call_count
+        self.totals[_calls_of(self.planned.other)] += theirs.call_count
+        if not self.planned.control:
+            return
         self.theirs = merge(self.theirs, theirs)
         enough = self.theirs.call_count >= self.planned.rule.min_requests
         if self.pending and enough and CONTROL in self.planned.rule.sources:
@@ -246,9 +260,14 @@ class Track:
         since_ms = max(routed_ms, (at_ms - SHARE_MS) // MINUTE_MS * MINUTE_MS)
         before = self._before(since_ms)
         own = self._from(before, CALLS)
-        theirs = self._from(before, _calls_of(self.planned.control))
+        theirs = self._from(before, _calls_of(self.planned.other))
         routed = SHARE_PRIOR * split.share_bp / WHOLE_BP
-        return (own + routed) / (own + theirs + SHARE_PRIOR)
+        share = (own + routed) / (own + theirs + SHARE_PRIOR)
+        if self.planned.control:
+            return share
+        # A target gets its share only as the route arrives. Until then it had fewer calls than it
+        # will have, which must not make its failures look like too many: a rollback would stop.
+        return max(share, split.share_bp / WHOLE_BP)
 
     def _watch_gates(self) -> None:
         """Since when each plain threshold on a share of calls is passed, without a pause."""
@@ -300,13 +319,16 @@ class Track:
         """The detectors as of `now_ms`, the end of the closed buckets."""
         calls = self._from(self._since(window_ms, now_ms), CALLS)
         seconds = max(1.0, min(window_ms, now_ms - self.since_ms) / 1000)
+        naming = REPLACED if self.planned is not None and not self.planned.control else ""
         return Reading(
             rates={
                 key: tuple(self._sign(line, self.windows[key], now_ms) for line in lines)
                 for key, lines in self.lines.items()
             },
             scores=self.bets.signs(),
-            relative={key: log_evidence(r.weights) for key, r in self.relatives.items()},
+            relative={
+                f"{naming}{key}": log_evidence(r.weights) for key, r in self.relatives.items()
+            },
             waiting=tuple(self.pending),
             inseparable=self.inseparable,
             calls_per_s=calls / seconds,
@@ -316,6 +338,7 @@ class Track:
     def _sign(self, line: Line, window_ms: int, now_ms: int) -> RateSign:
         over, n, bad, span_ms = self._gate(line, window_ms, now_ms)
         level = line.level
+        calm = (0, 0) if over else self._calm(line, n, now_ms)
         return RateSign(
             n=n,
             bad=bad,
@@ -329,7 +352,25 @@ class Track:
             separable=level.separable,
             above=level.count.above,
             threshold=level.gate,
+            calm_n=calm[0],
+            calm_bad=calm[1],
         )
+
+    def _calm(self, line: Line, n: int, now_ms: int) -> tuple[int, int]:
+        """(n, bad) of the newest calls that are enough to find a version well, or of all there are.
+
+        A thin canary never has them in one window, however long it is well; (0, 0) where `n`, the
+        calls of the gate's window, are enough.
+        """
+        least = clear_calls(line.level)
+        if n >= least:
+            return 0, 0
+        for span_ms in (*CALM_MS, 0):
+            before = self._since(span_ms, now_ms) if span_ms else ()
+            n = self._calls(line, before)
+            if n >= least:
+                break
+        return n, self._from(before, line.name)
 
     def _gate(self, line: Line, window_ms: int, now_ms: int) -> tuple[bool, int, int, int]:
         """Whether the plain threshold is passed, and in which window: (over, n, bad, span).
@@ -377,6 +418,7 @@ class Track:
             "since_ms": self.since_ms,
             "until_ms": self.until_ms,
             "control": self.planned.control if self.planned else "",
+            "beside": self.planned.beside if self.planned else "",
             "lifetime": to_row(self.lifetime),
             "theirs": to_row(self.theirs),
             "totals": [[name, total] for name, total in self.totals.items()],
@@ -431,7 +473,8 @@ class Track:
             for key, r in data["relatives"].items()
         }
         track.bets.load(data["scores"], [w for w in plan.watches if is_score(w.metric)])
-        track.planned = replace(plan, control=data["control"])
+        beside = data.get("beside", "")
+        track.planned = replace(plan, control=data["control"], beside=beside)
         track.plan(plan)
         return track
 
@@ -443,9 +486,24 @@ def _is_over(n: int, bad: int, limit: float, sure: bool) -> bool:
     return not sure or 1 - at_most(bad - 1, n, limit) <= GATE_CHANCE
 
 
+def clear_calls(level: Level) -> int:
+    """How many calls it takes to find a version well: of slow ones, as many as one is a share of.
+
+    Fewer than a hundred calls cannot show that no more than 1 % of them are slow.
+    """
+    if level.count.base == CALLS:
+        return GATE_REQUESTS
+    return max(GATE_REQUESTS, round(1 / level.limit))
+
+
 def relative_key(metric: str, kinds: tuple[str, ...]) -> str:
     """Names the comparison of the arms that a metric's watches share."""
     return " ".join((metric, *kinds))
+
+
+def replaced_key(metric: str, kinds: tuple[str, ...]) -> str:
+    """Names the comparison of a gradual rollback's target with what it replaces."""
+    return REPLACED + relative_key(metric, kinds)
 
 
 def _levels(watch: Watch, day: Window | None, rule: BaselineRule) -> tuple[Level, ...] | None:

@@ -19,6 +19,7 @@ MIN_LABELS = 10  # a handful of scores is one person's mood
 # gate of cascades and of a canary that does worse than its control.
 ELEVATED_RATE = 0.02
 TARGET_ILL = "gradual_target"
+WORSE_THAN_REPLACED = "worse_than_replaced"  # the target of a gradual rollback does
 UP = (Comparison.ABOVE, Comparison.INCREASE)
 
 

@@ -8,10 +8,18 @@ from knowngood.core.trial import Begun
 from knowngood.core.unit_sums import Arms, ArmSummary, tallied
 from knowngood.core.window import BUCKET_MS, EMPTY, Window, merge, total
 from knowngood.ports import Series, Units, VersionKey
+from knowngood.wire import Compared
 
 # A gate that stays shut for a day need not be asked by the second, and a hundred thousand units
 # take up to half a second to count.
 READ_EVERY_MS = 60_000
+
+
+def compared(state: State) -> Compared | None:
+    """What clients are asked to sum by unit. It comes and goes with the route, as its ETag does."""
+    if state.route is None or state.rollout is None or state.rollout.begun is None:
+        return None
+    return Compared(state.route.generation, tuple(sorted(state.rollout.begun.scores)))
 
 
 @dataclass(slots=True)

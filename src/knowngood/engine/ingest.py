@@ -51,6 +51,14 @@ class _LateScore:
     unit: tuple[UnitArm, int] | None
 
 
+@dataclass(frozen=True, slots=True)
+class _Compared:
+    """The arms of a prompt that are compared, as of a generation of its route."""
+
+    generation: int
+    arms: frozenset[UnitArm]
+
+
 class Ingest:
     """The server's intake. Thread-safe: batches come from requests, `flush` from the tick."""
 
@@ -66,7 +74,8 @@ class Ingest:
         self._writing: dict[tuple[str, str], tuple[int, int]] = {}  # late scores on their way
         self._written_count = 0
         self._units: dict[UnitKey, tuple[int, int]] = {}
-        self._compared: dict[tuple[str, str], frozenset[UnitArm]] = {}
+        self._compared: dict[tuple[str, str], _Compared] = {}
+        self._compared_anew: set[tuple[str, str]] = set()  # read twice in this tick
         self._known: dict[str, frozenset[str]] = {}
         self._reread: set[str] = set()  # prompts whose unknown version was looked up this tick
         self._names: frozenset[str] | None = None  # the registry's prompts, read once a tick
@@ -117,7 +126,10 @@ class Ingest:
             and batch.client_id in self._heard
             and not batch.late_scores
             and all(row.version in self._known.get(row.prompt, ()) for row in batch.rows)
-            and all((batch.environment, group.prompt) in self._compared for group in batch.units)
+            and all(
+                self._knows(batch.environment, group.prompt, group.generation)
+                for group in batch.units
+            )
         )
 
     def _count_all(self, batch: wire.Batch, ignored: Mapping[str, int], accepted: int) -> None:
@@ -162,6 +174,7 @@ class Ingest:
         self._names = None
         self._generations.clear()
         self._compared.clear()
+        self._compared_anew.clear()
 
     def _was_written(self, heard: list[ClientSeen]) -> bool:
         """Whether a write that failed arrived all the same, and only its answer was lost.
@@ -329,7 +342,7 @@ class Ingest:
         found: dict[UnitKey, tuple[int, int]] = {}
         for group in batch.units:
             arm = ((batch.environment, group.prompt, group.version), group.generation)
-            if arm not in self._arms(batch.environment, group.prompt):
+            if arm not in self._arms(batch.environment, group.prompt, group.generation):
                 continue
             for each in group.sums:
                 found[arm, each.unit, CALLS] = each.call_count, each.error_count
@@ -340,7 +353,7 @@ class Ingest:
     def _unit_of(self, key: VersionKey, call: wire.CallId) -> tuple[UnitArm, int] | None:
         """The unit that a call's id names, while its arm is compared."""
         named = wire.unit_of(call.random_part)
-        if named is None or (key, named[0]) not in self._arms(*key[:2]):
+        if named is None or (key, named[0]) not in self._arms(*key[:2], named[0]):
             return None
         return (key, named[0]), named[1]
 
@@ -353,17 +366,31 @@ class Ingest:
             had = before or (0, 0)
             self._units[key] = had[0] + more[0], had[1] + more[1]
 
-    def _arms(self, environment: str, prompt: str) -> frozenset[UnitArm]:
-        """The arms that are compared now; read once a tick."""
-        found = self._compared.get((environment, prompt))
-        if found is None:
-            state = self._store.states.get(environment, prompt)
-            route, rollout = state.route, state.rollout
-            arms = route.arms if route and rollout and rollout.is_compared else ()
-            generation = route.generation if route else 0
-            found = frozenset(((environment, prompt, a.version), generation) for a in arms)
-            self._compared[environment, prompt] = found
+    def _arms(self, environment: str, prompt: str, generation: int) -> frozenset[UnitArm]:
+        """The arms that are compared now; read once a tick, and once more for a newer generation.
+
+        Without that a label of a stage that has just begun would be left out of its unit, and a
+        correction of it would be taken from what was never added.
+        """
+        key = (environment, prompt)
+        known = self._compared.get(key)  # the tick may take it away meanwhile
+        if known is not None and self._knows(environment, prompt, generation):
+            return known.arms
+        if known is not None:
+            self._compared_anew.add(key)
+        state = self._store.states.get(environment, prompt)
+        route, rollout = state.route, state.rollout
+        arms = route.arms if route and rollout and rollout.is_compared else ()
+        newest = route.generation if route else 0
+        found = frozenset(((environment, prompt, arm.version), newest) for arm in arms)
+        self._compared[key] = _Compared(newest, found)
         return found
+
+    def _knows(self, environment: str, prompt: str, generation: int) -> bool:
+        """Whether what is compared is known as of this generation; one is asked for once a tick."""
+        known = self._compared.get((environment, prompt))
+        is_new = known is not None and known.generation >= generation
+        return is_new or (known is not None and (environment, prompt) in self._compared_anew)
 
     def _versions(self, prompt: str, wanted: str) -> frozenset[str]:
         """The prompt's versions; the registry is asked again for an unknown one, once a tick.

@@ -5,11 +5,13 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from knowngood.core.fleet import trouble
+from knowngood.core.look import LOOKBACK_MS
 from knowngood.core.model import FLEET, Change
+from knowngood.core.outside import KEPT_MS, TAKEN_KEPT_MS
+from knowngood.core.steps.comparison import compares_units
 from knowngood.core.window import BUCKET_MS
 from knowngood.engine.deliver import Link, Post, no_link, tick_deliver
 from knowngood.engine.ingest import WATERMARK_MS, Ingest
-from knowngood.engine.observe import LOOKBACK_MS
 from knowngood.engine.reconcile import ACTOR, Look, Reconciler, tick_reconcile
 from knowngood.engine.retain import Sweep
 from knowngood.ports import Notifier, Store
@@ -98,6 +100,7 @@ class Engine:
         recent.save(idle_before_ms=now_ms - LOOKBACK_MS)
         recent.drop_idle(now_ms - LOOKBACK_MS)
         self.store.checkpoints.forget(now_ms - FORGET_MS)
+        self.store.outside.forget(now_ms - KEPT_MS, now_ms - TAKEN_KEPT_MS)
 
     def _purge(self, now_ms: int) -> None:
         self.sweep.step(self.store, self.reconciler.policy, ACTOR, now_ms)
@@ -106,9 +109,7 @@ class Engine:
         """Drop a portion of what nobody compares any more; how many sums went away."""
         gone = 0
         for key, generation in self.store.units.arms():
-            state = self.store.states.get(*key[:2])
-            current = state.route is not None and state.route.generation == generation
-            if not (current and state.rollout and state.rollout.begun):
+            if not compares_units(self.store.states.get(*key[:2]), generation):
                 gone += self.store.units.forget((key, generation))
         return gone
 

@@ -3,31 +3,29 @@
 from bisect import bisect_left
 from dataclasses import dataclass
 
+from knowngood.core.look import look_since_ms
 from knowngood.core.model import (
     FLEET,
     Census,
     ClientSeen,
-    Confirming,
     Observed,
+    Partner,
     Related,
     Sibling,
-    Standing,
     State,
-    Verifying,
 )
-from knowngood.core.promotion import fails_as_target
+from knowngood.core.policy import PolicyFile
+from knowngood.core.release import Release
 from knowngood.core.rules import PromptPolicy
-from knowngood.core.steps.together import release_of
+from knowngood.core.steps.parts import parts
+from knowngood.core.steps.target import asked_of, is_target_due, unfit_of
 from knowngood.engine.compared import Comparisons
 from knowngood.engine.recent import Recent
 from knowngood.ports import Store
 
 LIVE_MS = 15_000  # a process that was heard of within this is connected (definitions.md)
 SILENT_MS = 3_600_000  # one that was not heard for longer than this is no longer expected
-# Evidence reaches back at least this far, so that "it was reported before" can be seen.
-LOOKBACK_MS = 10 * 60_000
-# A verification may go on for a day; what it looks at is bounded by this.
-MAX_LOOKBACK_MS = 2 * 3_600_000
+MAX_PARTNERS = 200  # four of the largest releases that overlap; whoever chains more has one product
 MAX_PROVIDERS = 50_000  # remembered answers; more versions than this are not routed at once
 
 
@@ -59,11 +57,12 @@ def _heard(clients: list[ClientSeen], now_ms: int, listening_since_ms: int) -> _
 
 @dataclass(frozen=True, slots=True)
 class Others:
-    """What is known of the other prompts: those on the same provider, and the related ones."""
+    """What is known of the other prompts: of the same provider, related, or released with it."""
 
     siblings: tuple[Sibling, ...] = ()
     related: tuple[Related, ...] = ()
     unrelated_clear: tuple[str, ...] = ()
+    partners: tuple[Partner, ...] = ()
 
 
 class Outlook:
@@ -103,7 +102,7 @@ class Outlook:
         route = state.route
         if route is None:
             return Observed(until_ms)
-        since_ms = _since_ms(state, policy, until_ms)
+        since_ms = look_since_ms(state, policy, until_ms)
         versions = self.recent.evidence(state, policy, since_ms, until_ms)
         return Observed(
             until_ms=until_ms,
@@ -114,16 +113,10 @@ class Outlook:
             provider=self.provider(state),
             related=others.related,
             unrelated_clear=others.unrelated_clear,
-            partners=partners(self.store, state),
-            unfit=self._unfit(state, policy, now_ms),
+            partners=others.partners,
+            unfit=unfit(self.store, state, policy, now_ms) if is_target_due(state) else {},
             arms=self.comparisons.arms(state, until_ms, now_ms),
         )
-
-    def _unfit(self, state: State, policy: PromptPolicy, now_ms: int) -> dict[str, str]:
-        """Only where a target is about to be chosen: nobody else asks."""
-        if not isinstance(state.phase, Confirming | Verifying):
-            return {}
-        return unfit(self.store, state, policy, now_ms)
 
     def _fleet_of(self, environment: str) -> State:
         if environment not in self._fleets:
@@ -156,27 +149,42 @@ def census(
     return _heard(clients, now_ms, listening_since_ms).census(generation)
 
 
-def partners(store: Store, state: State) -> tuple[State, ...]:
-    """The prompts that the suspect was released with and that still serve their part of it."""
-    release = release_of(state)
-    if release is None:
-        return ()
-    found = [store.states.get(state.environment, m.prompt) for m in release.besides(state.prompt)]
-    return tuple(each for each in found if release_of(each) == release)
+def partners(
+    store: Store,
+    policy: PolicyFile,
+    state: State,
+    now_ms: int,
+    *,
+    with_targets: bool,
+    besides: tuple[Release, ...] = (),
+) -> tuple[Partner, ...]:
+    """The prompts that still serve their part of what the prompt's versions were released with.
+
+    Theirs may have been released with others, and so on. `with_targets` reads what evaluations say
+    of their good versions; `besides` are releases whose members are wanted as well.
+    """
+    todo = [*parts(state).values(), *besides]
+    seen: list[Release] = []
+    found: dict[str, Partner] = {}
+    while todo and len(found) < MAX_PARTNERS:
+        release = todo.pop(0)
+        if release in seen:
+            continue
+        seen.append(release)
+        for member in release.besides(state.prompt):
+            if member.prompt in found:
+                continue
+            other = store.states.get(state.environment, member.prompt)
+            if release not in parts(other).values():
+                continue
+            rules = policy.for_prompt(member.prompt)
+            poor = unfit(store, other, rules, now_ms) if with_targets else {}
+            found[member.prompt] = Partner(other, poor, rules.verify.deadline_ms)
+            todo += parts(other).values()
+    return tuple(found[prompt] for prompt in sorted(found))
 
 
 def unfit(store: Store, state: State, policy: PromptPolicy, now_ms: int) -> dict[str, str]:
     """The known-good versions that a recorded evaluation speaks against as targets, and why."""
-    if not any(rule.of_target for rule in policy.evaluations):
-        return {}
-    good = [e.version for e in state.ledger if e.standing is Standing.GOOD]
-    why = {v: fails_as_target(policy, store.evaluations.of(state.prompt, v), now_ms) for v in good}
-    return {version: words for version, words in why.items() if words}
-
-
-def _since_ms(state: State, policy: PromptPolicy, until_ms: int) -> int:
-    windows_ms = [policy.window_ms, *(t.window_ms for t in policy.triggers)]
-    since_ms = until_ms - max(LOOKBACK_MS, *windows_ms)
-    if isinstance(state.phase, Verifying):
-        since_ms = min(since_ms, max(state.phase.began_ms, until_ms - MAX_LOOKBACK_MS))
-    return since_ms
+    recorded = {v: store.evaluations.of(state.prompt, v) for v in asked_of(state, policy)}
+    return unfit_of(policy, recorded, now_ms)

@@ -108,7 +108,7 @@ class Recent:
         elif line.plan != plan:
             track.plan(plan)
             line.plan = plan
-        self._fold(state, version, plan.control, track, until_ms)
+        self._fold(state, version, plan.other, track, until_ms)
         return track
 
     def _open(
@@ -135,25 +135,25 @@ class Recent:
         except (KeyError, TypeError, ValueError, KnowngoodError):
             return None  # another version of knowngood wrote it: what is in the store is read anew
 
-    def _fold(self, state: State, version: str, control: str, track: Track, until_ms: int) -> None:
-        """Add what is new, tick by tick, the control's calls with the version's own."""
+    def _fold(self, state: State, version: str, other: str, track: Track, until_ms: int) -> None:
+        """Add what is new, tick by tick, the calls of the `other` arm with the version's own."""
         begins_ms = track.until_ms
         if begins_ms >= until_ms:
             return
         own = {b.at_ms: b for b in self._between(_key(state, version), begins_ms, until_ms)}
         theirs: dict[int, Bucket] = {}
-        if control:
-            key = _key(state, control)
+        if other:
+            key = _key(state, other)
             theirs = {b.at_ms: b for b in self._between(key, begins_ms, until_ms)}
         for at_ms in sorted(own.keys() | theirs.keys()):
-            mine, other = own.get(at_ms), theirs.get(at_ms)
-            width_ms = max(b.width_ms for b in (mine, other) if b)
+            mine, beside = own.get(at_ms), theirs.get(at_ms)
+            width_ms = max(b.width_ms for b in (mine, beside) if b)
             track.add(
                 at_ms,
                 width_ms,
                 mine.window if mine else EMPTY,
-                other.window if other else EMPTY,
-                split_at(state, at_ms),
+                beside.window if beside else EMPTY,
+                split_at(state, at_ms, version),
             )
 
     def _watches_of(self, policy: PromptPolicy) -> tuple[Watch, ...]:

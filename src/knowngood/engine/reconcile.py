@@ -8,22 +8,21 @@ from zlib import crc32
 
 from knowngood.core.decide import decide
 from knowngood.core.errors import StaleState
-from knowngood.core.look import is_elevated, is_well
+from knowngood.core.fleet import breaching_since_ms
+from knowngood.core.look import LOOKBACK_MS, is_elevated, is_well
 from knowngood.core.model import (
     FLEET,
     Change,
-    Confirming,
     Decision,
     Observed,
     Related,
-    Response,
     Sibling,
     State,
-    Verdict,
 )
 from knowngood.core.policy import PolicyFile
 from knowngood.core.rules import PromptPolicy
-from knowngood.engine.observe import LOOKBACK_MS, Others, Outlook
+from knowngood.core.steps.target import is_target_due
+from knowngood.engine.observe import Others, Outlook, partners
 from knowngood.ports import Store
 
 ACTOR = "system"
@@ -177,6 +176,7 @@ def changes(seen: Look) -> tuple[Change, ...]:
             decision.actions,
             ACTOR,
             seen.policy.revision,
+            decision.before_ms,
         )
     ]
     if decision.fleet_actions:
@@ -242,16 +242,11 @@ def _remember(reconciler: Reconciler, seen: Look) -> None:
     _remember_mood(reconciler, seen, route.suspect.version)
     if provider is None:
         return
-    breaching = any(
-        f.verdict is Verdict.BREACH and f.response is Response.ROLLBACK
-        for f in seen.decision.findings
-    )
     of_provider = reconciler.siblings.setdefault((seen.state.environment, provider), {})
     before = of_provider.pop(seen.state.prompt, None)
-    if breaching:
-        since_ms = before.breaching_since_ms if before else seen.now_ms
-        if isinstance(seen.state.phase, Confirming):
-            since_ms = seen.state.phase.began_ms  # known across restarts
+    known_ms = before.breaching_since_ms if before else None
+    since_ms = breaching_since_ms(seen.state, seen.decision.findings, known_ms, seen.now_ms)
+    if since_ms is not None:
         of_provider[seen.state.prompt] = Sibling(seen.state.prompt, since_ms, route.since_ms)
 
 
@@ -283,6 +278,13 @@ def _others(reconciler: Reconciler, state: State, now_ms: int) -> Others:
         siblings=tuple(sorted(siblings, key=lambda s: s.prompt)),
         related=related,
         unrelated_clear=_well(reconciler, state, provider, names, now_ms) if related else (),
+        partners=partners(
+            reconciler.store,
+            reconciler.policy,
+            state,
+            now_ms,
+            with_targets=is_target_due(state),
+        ),
     )
 
 

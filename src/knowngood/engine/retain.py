@@ -97,18 +97,21 @@ class Sweep:
     """The purge that happens by itself: each prompt once a day, one prompt a tick.
 
     It begins an hour after the first step. A prompt that changes all the while waits for the next
-    day, as does one whose policy says `purge: manual`.
+    day, as does one whose policy says `purge: manual`. The simulator's hours and days are shorter.
     """
 
+    after_ms: int = SWEEP_AFTER_MS
+    every_ms: int = SWEEP_EVERY_MS
     next_ms: int | None = None
     waiting: deque[str] = field(default_factory=deque)
 
     def step(self, store: Store, policy: PolicyFile, actor: str, now_ms: int) -> list[str]:
         """Purge the next prompt, if one is due; the versions that went."""
         if self.next_ms is None:
-            self.next_ms = now_ms + SWEEP_AFTER_MS
-        if now_ms >= self.next_ms:
-            self.next_ms = now_ms + SWEEP_EVERY_MS
+            self.next_ms = now_ms + self.after_ms
+        # One that takes longer than that is ended first: the last prompt has its turn, too.
+        if now_ms >= self.next_ms and not self.waiting:
+            self.next_ms = now_ms + self.every_ms
             self.waiting = deque(store.registry.prompts())
         if not self.waiting:
             return []

@@ -10,46 +10,37 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from knowngood.core.check import refuse
-from knowngood.core.content import (
-    check_environment_name,
-    check_prompt_name,
-    check_version_name,
-    digest,
-    parse_content,
-)
 from knowngood.core.day import healthy_day, leaving
 from knowngood.core.errors import (
     BadRequest,
-    ContentConflict,
     NotConfirmed,
     StaleState,
-    UnknownPrompt,
 )
 from knowngood.core.evolve import evolve, moves_route
 from knowngood.core.explain import route_words
-from knowngood.core.history import AuditEntry
 from knowngood.core.model import (
     FLEET,
     Action,
     Arm,
     Change,
+    MoveRoute,
     Observed,
+    Partner,
     Record,
     Route,
     State,
     Verifying,
-    Version,
 )
 from knowngood.core.rollout import Ladder
-from knowngood.core.steps import operator
+from knowngood.core.steps import jointly, operator
 from knowngood.core.steps.case import Case
-from knowngood.core.steps.together import back_together, left_behind
+from knowngood.core.steps.together import Along, last_release
 from knowngood.core.window import Window
 from knowngood.engine.ingest import closed_until_ms
 from knowngood.engine.observe import partners, unfit
-from knowngood.server.desk import Desk, split, within
+from knowngood.server.desk import Desk, within
 from knowngood.server.kept import note_of
-from knowngood.server.read import version_data
+from knowngood.server.roles import ANYBODY, Caller
 from knowngood.server.words import action_words, arms_data, hold_data, iso, when
 
 ATTEMPTS = 3  # an order loses a race against the engine once, hardly twice; then say so
@@ -65,19 +56,26 @@ OVERRIDES = (
     "freeze",
     "soak",
     "evaluation",
+    "approvals",
     "target_evaluation",
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """Who asks, why, and how carefully. `revision`, if given, is the one that must still hold."""
+    """Who asks, why, and how carefully. `revision`, if given, is the one that must still hold.
+
+    `actor` is whom the history names, `caller` what a token proves of them. `also` are lines of
+    history that belong to the order: written with it, or not at all.
+    """
 
     actor: str
     because: str = ""
     override: tuple[str, ...] = ()
     revision: int | None = None
     dry_run: bool = False
+    also: tuple[Record, ...] = ()
+    caller: Caller = ANYBODY
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,96 +100,7 @@ class Done:
     after: State
     actions: tuple[Action, ...]
     dry_run: bool
-
-
-# --- Prompts and environments
-
-
-def push(
-    desk: Desk, prompt: str, version: str, data: object, ask: Ask, note: str, now_ms: int
-) -> dict[str, Any]:
-    """Add a version; `outcome` is `new`, or `unchanged` if this very content is there already.
-
-    Raises BadRequest, BadContent, or ContentConflict when the name is taken by other content.
-    """
-    name, wanted = split(prompt, version)
-    check_prompt_name(name)
-    content = parse_content(data)
-    if len(note) > NOTE_CHARS_MAX:
-        raise BadRequest(f"the note has {len(note)} characters; the limit is {NOTE_CHARS_MAX}")
-    pushed = Version(
-        prompt=name,
-        version=check_version_name(wanted),
-        content=content,
-        digest=digest(content),
-        author=ask.actor,
-        created_ms=now_ms,
-        note=note,
-    )
-    there = _same_name(desk, pushed)
-    if ask.dry_run:
-        new = there is None
-    else:
-        new = desk.store.registry.put(pushed)
-    if new and not ask.dry_run:
-        desk.store.log.append([_pushed(desk, pushed, ask)])
-    shown = pushed if new or there is None else there
-    outcome = "new" if new else "unchanged"
-    return {"outcome": outcome, "dry_run": ask.dry_run, **version_data(shown)}
-
-
-def add_environment(desk: Desk, name: str, ask: Ask, now_ms: int) -> dict[str, Any]:
-    """Add an environment; one that is there already is left as it is. Raises BadRequest."""
-    check_environment_name(name)
-    new = name not in desk.store.states.environments()
-    if new and not ask.dry_run:
-        desk.store.states.environments(add=name)
-        entry = AuditEntry(
-            at_ms=now_ms,
-            environment=name,
-            prompt=FLEET,
-            kind="environment.added",
-            because=ask.because or "added",
-            actor=ask.actor,
-            revision=0,
-            generation=0,
-            policy_revision=desk.policy.revision,
-        )
-        desk.store.log.append([entry])
-    outcome = "new" if new else "unchanged"
-    return {"outcome": outcome, "dry_run": ask.dry_run, "name": name}
-
-
-def _same_name(desk: Desk, pushed: Version) -> Version | None:
-    """The version that has this name, if there is one. Raises ContentConflict."""
-    try:
-        versions = desk.store.registry.versions(pushed.prompt)
-    except UnknownPrompt:
-        return None
-    there = next((v for v in versions if v.version == pushed.version), None)
-    if there is not None and there.digest != pushed.digest:
-        raise ContentConflict(
-            f"{pushed.prompt}:{pushed.version} exists with other content "
-            f"({there.digest[:12]}, pushed by {there.author}); versions are immutable",
-            known=[v.version for v in versions],
-            next_step="push it under another version name",
-        )
-    return there
-
-
-def _pushed(desk: Desk, pushed: Version, ask: Ask) -> AuditEntry:
-    return AuditEntry(
-        at_ms=pushed.created_ms,
-        environment="",
-        prompt=pushed.prompt,
-        kind="version.pushed",
-        because=ask.because or pushed.note or "pushed",
-        actor=ask.actor,
-        revision=0,
-        generation=0,
-        policy_revision=desk.policy.revision,
-        detail={"version": pushed.version, "digest": pushed.digest},
-    )
+    beside: tuple[Change, ...] = ()  # what was done to its partners in the same transaction
 
 
 # --- Routes
@@ -275,14 +184,16 @@ def rollback(
     quarantine: bool = True,
     gradual: Gradual | None = None,
     alone: bool = False,
+    suspect: str = "",
     first: Callable[[Case], tuple[Action, ...]] = nothing_first,
 ) -> dict[str, Any]:
     """Go back to a known-good version, at once and for everybody; no brake holds it.
 
     Without a target, to the newest known-good version. With `confirm` nothing happens unless
     something is found wrong. With `gradual` it takes its stages. What it was released with goes
-    back in the same transaction, unless `alone`. `first` gives what is done before it, and may
-    refuse. Raises Unknown…, NotRouted, NoTarget, Quarantined,
+    back in the same transaction, unless `alone`. `suspect`, if given, is the version that has to be
+    on trial still; `first` gives what is done before it, and may refuse.
+    Raises Unknown…, NotRouted, NoTarget, Quarantined,
     NotKnownGood, NotConfirmed, TargetUnfit, BadLadder, InProgress or StaleState.
     """
     desk.check_environment(environment)
@@ -293,40 +204,44 @@ def rollback(
         ask.because, wanted, confirm, ask.override, quarantine, steps, ask.actor
     )
 
-    seen: list[Case] = []
-
-    def beside() -> tuple[Change, ...]:
-        return back_together(
-            seen[-1],
-            ask.because,
-            automatic=False,
-            gradual=steps,
-            quarantine=quarantine,
-            actor=ask.actor,
-        )
+    seen: list[str] = [suspect] if suspect else []
+    along: list[Along] = []
 
     def decide(state: State) -> tuple[Action, ...]:
         case, trouble = case_of(desk, state, now_ms)
         poor = unfit(desk.store, state, case.policy, now_ms)
-        mates = () if alone else partners(desk.store, state)
+        mates = () if alone else partners_of(desk, state, now_ms)
         case = replace(case, observed=replace(case.observed, unfit=poor, partners=mates))
-        seen.append(case)
-        if wanted is None and case.state.route and seen[0].state.route:
-            _refuse_another(seen[0].suspect, case)
+        if wanted is None and state.route:
+            seen.append(case.suspect)
+            _refuse_another(seen[0], case)
         before = first(case)
-        moved = (
-            operator.roll_back(case, request)
-            if trouble is None
-            else _roll_back_blindly(case, request, trouble)
-        )
-        return (*before, *moved) if moved else ()
+        actions, others = _decided(case, request, trouble)
+        along[:] = [others]
+        return (*before, *actions) if actions else ()
 
-    done = carry_out(desk, environment, name, ask, decide, now_ms, beside)
+    done = carry_out(
+        desk, environment, name, ask, decide, now_ms, lambda: along[0].changes if along else ()
+    )
     result = _rollback_result(desk, done, now_ms)
-    if done.actions and seen[-1].observed.partners:
-        result["together_with"] = [change.prompt for change in beside()]
-        result["left_behind"] = list(left_behind(seen[-1]))
+    if along and along[0].going:
+        result["together_with"] = along[0].with_it
+        result["left_behind"] = list(along[0].left_behind)
+        result["why_left_behind"] = dict(along[0].left_behind)
     return result
+
+
+def partners_of(desk: Desk, state: State, now_ms: int) -> tuple[Partner, ...]:
+    """What the prompt's versions were released with; what it was taken off last included."""
+    gone = last_release(state)
+    return partners(
+        desk.store,
+        desk.policy,
+        state,
+        now_ms,
+        with_targets=True,
+        besides=(gone,) if gone else (),
+    )
 
 
 def _refuse_another(suspect: str, case: Case) -> None:
@@ -354,23 +269,26 @@ def case_of(desk: Desk, state: State, now_ms: int) -> tuple[Case, str | None]:
     return Case(state, seen.observed, policy, seen.decision.findings, now_ms), None
 
 
-def _roll_back_blindly(
-    case: Case, request: operator.RollbackRequest, trouble: str
-) -> tuple[Action, ...]:
-    """The rollback without evidence, and a record that says so."""
-    actions = operator.roll_back(case, replace(request, if_confirmed=False))
+def _decided(
+    case: Case, request: operator.RollbackRequest, trouble: str | None
+) -> tuple[tuple[Action, ...], Along]:
+    """The rollback and what goes along; without evidence, with a record that says so."""
+    if trouble is None:
+        return jointly.roll_back(case, request, request.actor)
+    actions, along = jointly.roll_back(case, replace(request, if_confirmed=False), request.actor)
     if request.if_confirmed and actions:
         raise NotConfirmed(
             f"Problem not confirmed: the evidence is unavailable ({trouble}); nothing was changed",
             next_step="roll back without asking for confirmation, if you mean it all the same",
         )
     because = f"{request.because} (confirmation skipped; evidence unavailable: {trouble})"
-    return tuple(
+    said = tuple(
         replace(action, because=because, detail={**action.detail, "evidence_unavailable": trouble})
         if isinstance(action, Record) and action.kind == "rollback.requested"
         else action
         for action in actions
     )
+    return said, along
 
 
 def _rollback_result(desk: Desk, done: Done, now_ms: int) -> dict[str, Any]:
@@ -378,7 +296,8 @@ def _rollback_result(desk: Desk, done: Done, now_ms: int) -> dict[str, Any]:
     assert before is not None and after is not None
     giving_way = done.after.rollout is not None
     moved = "gradual" if giving_way else "switched"
-    outcome = moved if done.actions else "unchanged"
+    is_moved = any(isinstance(action, MoveRoute) for action in done.actions)
+    outcome = moved if is_moved else "unchanged"
     result: dict[str, Any] = {
         "success": True,
         "id": None,
@@ -389,12 +308,12 @@ def _rollback_result(desk: Desk, done: Done, now_ms: int) -> dict[str, Any]:
         "outcome": outcome,
     }
     if done.dry_run:
-        result["outcome"] = "would_switch" if done.actions else "unchanged"
+        result["outcome"] = "would_switch" if is_moved else "unchanged"
         result["dry_run"] = True
-        result["would"] = [action_words(action) for action in done.actions]
-    elif done.actions:
+        result["would"] = would(done)
+    elif is_moved:
         result["id"] = _entry_id(desk, done.after, f"rollback.{moved}")
-    if done.actions and (note := note_of(desk, done.before, after.control.version)):
+    if is_moved and (note := note_of(desk, done.before, after.control.version)):
         result["note"] = note
     return result
 
@@ -488,39 +407,60 @@ def carry_out(
     decide: Callable[[State], tuple[Action, ...]],
     now_ms: int,
     beside: Callable[[], tuple[Change, ...]] = tuple,
+    before_ms: int | None = None,
 ) -> Done:
     """Decide on the state and apply; a change in between is met by deciding anew.
 
-    `beside` gives what has to happen to other prompts in the same transaction.
+    `beside` gives what has to happen to other prompts in the same transaction. From `before_ms` on
+    it is too late (StaleState).
     """
     for attempt in range(ATTEMPTS):
         state = desk.store.states.get(environment, prompt)
         if ask.revision is not None and state.revision != ask.revision:
             raise _stale(desk, state, ask.revision)
         actions = decide(state)
+        revision, others = desk.policy.revision, beside()
+        if actions:
+            actions = (*ask.also, *actions)
         change = Change(
-            environment, prompt, state.revision, actions, ask.actor, desk.policy.revision
+            environment, prompt, state.revision, actions, ask.actor, revision, before_ms
         )
-        if not actions:
+        changes = (*((change,) if actions else ()), *others)
+        if not changes:
             return Done(state, state, (), ask.dry_run)
         if ask.dry_run:
-            return Done(state, _rehearse(desk, state, change, now_ms), actions, True)
+            after = _rehearse(desk, changes, now_ms)[0] if actions else state
+            return Done(state, after, actions, True, others)
         try:
-            after = desk.store.states.apply([change, *beside()], now_ms)[0]
+            applied = desk.store.states.apply(changes, now_ms)
         except StaleState:
             if ask.revision is not None or attempt + 1 == ATTEMPTS:
                 raise
             continue
-        return Done(state, after, actions, False)
+        return Done(state, applied[0] if actions else state, actions, False, others)
     raise AssertionError("the last attempt returns or raises")
 
 
-def _rehearse(desk: Desk, state: State, change: Change, now_ms: int) -> State:
-    """The state that the change would lead to."""
-    generation = desk.store.states.generation(change.environment) + moves_route([change])
-    after = evolve(state, change, generation, now_ms)
-    refuse(after, before=state)
-    return after
+def _rehearse(desk: Desk, changes: tuple[Change, ...], now_ms: int) -> list[State]:
+    """The states that the changes would lead to, in their order."""
+    environment = changes[0].environment
+    generation = desk.store.states.generation(environment) + moves_route(changes)
+    made: list[State] = []
+    for change in changes:
+        before = desk.store.states.get(environment, change.prompt)
+        made.append(evolve(before, change, generation, now_ms))
+        refuse(made[-1], before=before)
+    return made
+
+
+def would(done: Done) -> list[str]:
+    """What was or would be done: to the prompt itself, and to what was released with it."""
+    mine = [action_words(action) for action in done.actions]
+    return mine + [
+        f"{change.prompt}: {action_words(action)}"
+        for change in done.beside
+        for action in change.actions
+    ]
 
 
 def _stale(desk: Desk, state: State, seen: int) -> StaleState:
@@ -540,7 +480,7 @@ def result_of(desk: Desk, done: Done, now_ms: int) -> dict[str, Any]:
     records = [action for action in done.actions if isinstance(action, Record)]
     applied = bool(done.actions) and not done.dry_run
     return {
-        "outcome": "changed" if done.actions else "unchanged",
+        "outcome": "changed" if done.actions or done.beside else "unchanged",
         "dry_run": done.dry_run,
         "id": _entry_id(desk, done.after, records[-1].kind) if applied and records else None,
         "environment": done.after.environment,
@@ -550,7 +490,8 @@ def result_of(desk: Desk, done: Done, now_ms: int) -> dict[str, Any]:
         "from_route": route_words(done.before.route),
         "route": route_words(route),
         "arms": arms_data(done.after, route.arms) if route else [],
-        "did": [action_words(action) for action in done.actions],
+        "did": would(done),
+        "together_with": [change.prompt for change in done.beside],
         **when("at", now_ms),
     }
 

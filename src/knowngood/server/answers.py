@@ -55,8 +55,12 @@ def answer(
     ask: Ask,
     now_ms: int,
     environment: str = "production",
+    *,
+    alone: bool = False,
 ) -> dict[str, Any]:
     """Carry the answer out; `number` is the question that was seen, None for whichever is open.
+
+    Whoever acknowledges an incident looks at all of its pages, unless it is said of one `alone`.
 
     Raises Unknown…, BadRequest, NothingAsked or StaleAnswer when it comes too late, and for an
     approval what a rollback raises.
@@ -69,7 +73,7 @@ def answer(
         if said is Answer.APPROVE:
             done = _approve(desk, what, number, ask, now_ms)
         else:
-            done = _other(desk, what, said, number, ask, now_ms)
+            done = _other(desk, what, said, number, ask, now_ms, alone)
     except NothingAsked as error:
         raise _with_history(desk, what, error) from None
     return {"answer": said.value, **done}
@@ -103,11 +107,17 @@ def _approve(desk: Desk, what: About, number: int | None, ask: Ask, now_ms: int)
 
 
 def _other(
-    desk: Desk, what: About, said: Answer, number: int | None, ask: Ask, now_ms: int
+    desk: Desk,
+    what: About,
+    said: Answer,
+    number: int | None,
+    ask: Ask,
+    now_ms: int,
+    alone: bool,
 ) -> dict[str, Any]:
     if said is Answer.DECLINE:
         act.check_ask(ask, because=True)
-    thread = what.thread if what.thread != what.incident else ""
+    thread = what.thread if alone or what.thread != what.incident else ""
 
     def decide(state: State) -> tuple[Action, ...]:
         _check_incident(state, what)

@@ -23,6 +23,7 @@ from knowngood.server.api import (
     acts,
     answer_page,
     answers,
+    approvals,
     evals,
     keep,
     machines,
@@ -31,15 +32,19 @@ from knowngood.server.api import (
     refusals,
     releases,
     rollouts,
+    runbooks,
 )
+from knowngood.server.api import hooks as inbound
 from knowngood.server.courier import Courier, NothingGoesOut
 from knowngood.server.deadman import DeadMan
 from knowngood.server.desk import Desk
 from knowngood.server.guard import Guard
 from knowngood.server.heart import Heart, told
+from knowngood.server.hooks import hooks_of
 from knowngood.server.links import Links, kept_key
 from knowngood.server.metrics import Metrics
 from knowngood.server.policy_file import load_policy
+from knowngood.server.runbooks import load_library
 from knowngood.server.runtime import Lanes, Runtime, Snapshots, lineage
 from knowngood.server.settings import MEMORY, BadSettings, Settings
 from knowngood.store.memory import open_memory
@@ -86,16 +91,19 @@ def create_app(settings: Settings, clock: Clock | None = None, *, ticking: bool 
     """The server as an application, its store opened; `app.state.runtime` is what it consists of.
 
     With `ticking` false no thread is started: whoever holds the clock calls `runtime.heart.beat()`.
-    Raises KnowngoodError when the policy, a notifier or the store cannot be used.
+    Raises KnowngoodError when the policy, a notifier, a runbook or the store cannot be used.
     """
     policy = load_policy(settings.policy)
     egress = Egress(loopback=settings.egress_loopback, proxy=settings.egress_proxy)
     declared = channels(policy.channels, Means(egress=egress))
     senders = {**notifiers(settings.notify), **declared}
     deadman = _deadman(settings, egress)
+    library = load_library(settings.runbooks, policy)
+    hooks = hooks_of(policy)
     store = open_store(settings.db)
     try:
         clock = clock if clock is not None else SystemClock(store)
+        store.timekeeper.now_ms = clock.now_ms
         now_ms = clock.now_ms()
         store.policies.put(policy.revision, policy.data, now_ms)
         for environment in settings.environments:
@@ -116,7 +124,7 @@ def create_app(settings: Settings, clock: Clock | None = None, *, ticking: bool 
         metrics = Metrics(store, ingest, clock)
         courier = Courier(clock, metrics.count_delivery)
         heart = Heart(engine, clock, metrics, deadman)
-        desk = Desk(store, policy, reconciler)
+        desk = Desk(store, policy, reconciler, settings.roster)
         snapshots = Snapshots(desk, lineage(store.policies, now_ms))
     except BaseException:
         store.close()
@@ -133,7 +141,9 @@ def create_app(settings: Settings, clock: Clock | None = None, *, ticking: bool 
         snapshots,
         links,
         courier,
+        hooks,
     )
+    runtime.library = library
     return _application(runtime, store, ticking)
 
 
@@ -265,10 +275,14 @@ def _application(runtime: Runtime, store: OpenStore, ticking: bool) -> FastAPI:
     app.include_router(keep.router)
     app.include_router(rollouts.router)
     app.include_router(releases.router)
+    app.include_router(runbooks.router)
+    app.include_router(approvals.router)
+    app.include_router(inbound.router)
     app.include_router(notices.router)
     app.include_router(answer_page.router)
     refusals.install(app)
-    app.add_middleware(Guard, hosts=runtime.settings.hosts, tokens=runtime.settings.tokens)
+    settings, clock = runtime.settings, runtime.clock
+    app.add_middleware(Guard, hosts=settings.hosts, roster=runtime.desk.roster, now_ms=clock.now_ms)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
     return app
 
@@ -279,7 +293,7 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
             title=app.title, version=app.version, description=app.description, routes=app.routes
         )
         schema["paths"] = {**machines.PATHS, **schema["paths"]}
-        if app.state.runtime.settings.tokens:
+        if not app.state.runtime.settings.is_local:
             schemes = schema.setdefault("components", {}).setdefault("securitySchemes", {})
             schemes["token"] = {"type": "http", "scheme": "bearer"}
             schema["security"] = [{"token": []}]

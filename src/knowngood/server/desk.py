@@ -8,12 +8,14 @@ from typing import TypeVar
 
 from knowngood.core.content import NAME_CHARS_MAX
 from knowngood.core.errors import BadRequest, UnknownEnvironment, UnknownPrompt, UnknownVersion
+from knowngood.core.look import LOOKBACK_MS
 from knowngood.core.model import Sibling, State, Version
 from knowngood.core.policy import PolicyFile
 from knowngood.engine.ingest import closed_until_ms
-from knowngood.engine.observe import LOOKBACK_MS, Outlook
+from knowngood.engine.observe import Outlook
 from knowngood.engine.reconcile import Look, Reconciler, look
 from knowngood.ports import Store
+from knowngood.server.tokens import NOBODY, Roster
 
 T = TypeVar("T")
 DROP_EVERY_MS = 60_000
@@ -30,12 +32,14 @@ class Desk:
     """Where people's questions and orders are answered, in a server or with the server down.
 
     `live` is the server's own reconciler, read for what it last judged of other prompts and never
-    changed. Thread-safe.
+    changed. `roster` is everybody who holds a token: empty where nobody can be told from anybody.
+    Thread-safe.
     """
 
     store: Store
     policy: PolicyFile
     live: Reconciler | None = None
+    roster: Roster = NOBODY
     _outlook: Outlook = field(init=False)
     _lock: Lock = field(default_factory=Lock, init=False)
     _dropped_ms: int = field(default=0, init=False)

@@ -185,6 +185,7 @@ class _Dry:
                     **when("at", act.line.at_ms),
                     "version": act.version,
                     "because": act.line.because,
+                    "together_with": list(act.line.detail.get("together_with", ())),
                     "hindsight": act.hindsight,
                     "words": act.words,
                 }

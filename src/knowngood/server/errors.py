@@ -29,6 +29,17 @@ class NotJson(KnowngoodError):
     code = "unsupported_media_type"
 
 
+class TooMany(KnowngoodError):
+    """Too many requests with this token."""
+
+    code = "too_many"
+
+    def __init__(self, message: str = "", *, after_s: int = 1, next_step: str = "") -> None:
+        """`after_s`: when the next one will be taken."""
+        super().__init__(message, next_step=next_step)
+        self.after_s = after_s
+
+
 class NotReady(KnowngoodError):
     """The server is not ready."""
 
@@ -50,6 +61,7 @@ STATUS = {
     "method_not_allowed": 405,
     "too_large": 413,
     "unsupported_media_type": 415,
+    "too_many": 429,
     "content_conflict": 409,
     "release_conflict": 409,
     "stale_state": 409,
@@ -62,10 +74,13 @@ STATUS = {
     "not_frozen": 409,
     "not_comparable": 409,
     "in_progress": 409,
+    "already_served": 409,
     "in_use": 409,
     "gate_closed": 409,
     "target_evaluation": 409,
     "no_rollout": 409,
+    "run_closed": 409,
+    "cannot_tell": 409,
     "not_routed": 409,
     "internal": 500,
     "not_ready": 503,

@@ -1,32 +1,35 @@
 """Who may knock: one ASGI layer before everything else, plain and quick.
 
 In this order: the Host header (a web page whose name was bent to 127.0.0.1 has another one), the
-token, where a browser's request comes from, the kind of body, its size. Every refusal has the one
-error shape, and every answer the security headers.
+token and its role, how often it has written lately, where a browser's request comes from, the kind
+of body, its size. Every refusal has the one error shape, and every answer the security headers.
 """
 
-import hmac
 import json
-from collections.abc import Iterable
-from hashlib import sha256
+import math
+from collections.abc import Callable, Iterable
 from urllib.parse import urlsplit
 
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from knowngood.core.errors import Forbidden, KnowngoodError, Unauthorized
-from knowngood.server.errors import Internal, NotJson, TooLarge, body_of, status_of
+from knowngood.server.errors import Internal, NotJson, TooLarge, TooMany, body_of, status_of
+from knowngood.server.limits import Limits
+from knowngood.server.roles import ANYBODY, Caller, Door, Need, enough_for, may, need_of
+from knowngood.server.tokens import NEXT_STEP, Roster
 
 log = structlog.get_logger("knowngood.server")
 
 BODY_BYTES_MAX = 1024 * 1024  # a batch of observations has a few KB, the largest prompt a quarter
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
-# What a load balancer and a supervisor may ask without a token; they say nothing else.
-OPEN_PATHS = ("/healthz", "/readyz")
-# Where a signature in the address takes the place of a token; the route checks it. A browser sends
-# a form there, and nowhere else.
-SIGNED_PATHS = "/answer/"
+# Where a signature in the address takes the place of a token; the route checks it.
+SIGNED_LINKS = "/answer/"
+# Who cannot do otherwise: what Slack's buttons and a browser's form send.
+FORM_PATHS = ("/hooks/slack", SIGNED_LINKS)
 JSON_KIND, FORM_KIND = b"application/json", b"application/x-www-form-urlencoded"
+SECRET_HEADER = b"x-knowngood-secret"
+NAMES_SHOWN = 10  # of those who may: enough to find one who is awake
 # What a proxy adds to what it passes on: then the loopback address no longer says who is asking.
 PROXY_HEADERS = (b"forwarded", b"x-forwarded-for", b"x-forwarded-host", b"x-real-ip")
 
@@ -44,12 +47,20 @@ HEADERS = (
 class Guard:
     """The layer around the application."""
 
-    def __init__(self, app: ASGIApp, hosts: Iterable[str], tokens: Iterable[str]) -> None:
-        """`hosts` are the allowed names, without ports; without `tokens` none is asked for."""
+    def __init__(
+        self,
+        app: ASGIApp,
+        hosts: Iterable[str],
+        roster: Roster,
+        now_ms: Callable[[], int],
+        limits: Limits | None = None,
+    ) -> None:
+        """`hosts` are the allowed names, without ports; an empty roster asks for no token."""
         self._app = app
         self._hosts = frozenset(hosts)
-        # Compared as digests: of one length, whatever somebody sends.
-        self._tokens = [(sha256(t.encode()).digest(), t.rpartition(":")[0]) for t in tokens]
+        self._roster = roster
+        self._now_ms = now_ms
+        self._limits = limits or Limits()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """See ASGI."""
@@ -68,8 +79,8 @@ class Guard:
         try:
             self._check(scope, headers)
             if scope["method"] not in SAFE_METHODS:
-                kind = FORM_KIND if scope["path"].startswith(SIGNED_PATHS) else JSON_KIND
-                whole = await _whole_body(headers, kind, receive)
+                kinds = _kinds_of(scope["path"])
+                whole = await _whole_body(headers, kinds, receive)
                 if whole is None:
                     return  # the client is gone, and nobody waits for an answer
                 receive = whole
@@ -77,9 +88,9 @@ class Guard:
         except KnowngoodError as error:
             await refuse(error, answer.send)
         except Exception as error:
-            # The client learns that it was us; what it was stands in the log.
-            is_signed = scope["path"].startswith(SIGNED_PATHS)
-            path = SIGNED_PATHS if is_signed else scope["path"]
+            # The client learns that it was us; what it was stands in the log, a signed link not.
+            is_signed = scope["path"].startswith(SIGNED_LINKS)
+            path = SIGNED_LINKS if is_signed else scope["path"]
             log.error("failed", path=path, error=str(error), exc_info=error)
             if not answer.started:
                 await refuse(Internal(), answer.send)
@@ -87,14 +98,45 @@ class Guard:
     def _check(self, scope: Scope, headers: dict[bytes, bytes]) -> None:
         host = headers.get(b"host", b"").decode("latin-1")
         self._check_host(host)
-        if scope["path"].startswith(SIGNED_PATHS):
-            pass
-        elif not self._tokens:
+        method, need = scope["method"], need_of(scope["method"], scope["path"])
+        caller = self._caller(headers, need)
+        # None: what the request proves, and whether that is enough, is for the route to find out.
+        scope.setdefault("state", {})["caller"] = caller
+        if method in SAFE_METHODS:
+            return
+        if self._roster.tokens and not need.hurried:
+            self._slow_down(scope["path"] if caller is None else caller)
+        _check_origin(host, headers)
+
+    def _caller(self, headers: dict[bytes, bytes], need: Need) -> Caller | None:
+        """Who asks. Raises Unauthorized, or Forbidden for a role that will not do."""
+        if need.door is Door.SIGNED:
+            return None
+        if not self._roster.tokens:
             _check_direct(headers)
-        elif scope["path"] not in OPEN_PATHS:
-            scope.setdefault("state", {})["token_name"] = self._token_name(headers)
-        if scope["method"] not in SAFE_METHODS:
-            _check_origin(host, headers)
+            return ANYBODY
+        if need.door is Door.OPEN:
+            return None
+        if (
+            need.door is Door.SECRET
+            and b"authorization" not in headers
+            and SECRET_HEADER in headers
+        ):
+            return None
+        now_ms = self._now_ms()
+        caller = self._roster.recognise(_bearer(headers), now_ms)
+        if not may(caller.role, need):
+            raise _not_enough(caller, need, self._roster.who(need, now_ms))
+        return caller
+
+    def _slow_down(self, key: Caller | str) -> None:
+        wait_ms = self._limits.take(key, self._now_ms())
+        if wait_ms is not None:
+            raise TooMany(
+                "this token has written too often in the last minute",
+                after_s=math.ceil(wait_ms / 1000),
+                next_step="wait as long as Retry-After says; a rollback is never held up",
+            )
 
     def _check_host(self, host: str) -> None:
         # The port is free: a tunnel or a container may have its own. The name is what protects.
@@ -106,19 +148,26 @@ class Guard:
                 next_step=f"start the server with --allow-host {name}" if name else "",
             )
 
-    def _token_name(self, headers: dict[bytes, bytes]) -> str:
-        scheme, _, given = headers.get(b"authorization", b"").partition(b" ")
-        sent = sha256(given.strip()).digest()
-        found = None
-        for known, name in self._tokens:  # all of them, so that the time says nothing
-            if hmac.compare_digest(known, sent):
-                found = name
-        if scheme.lower() != b"bearer" or found is None:
-            wrong = "this token is not known here" if given else "this server needs a token"
-            raise Unauthorized(
-                wrong, next_step="send `Authorization: Bearer TOKEN`; the CLI takes KNOWNGOOD_TOKEN"
-            )
-        return found
+
+def _bearer(headers: dict[bytes, bytes]) -> str:
+    scheme, _, given = headers.get(b"authorization", b"").partition(b" ")
+    if scheme.lower() != b"bearer":
+        raise Unauthorized(
+            "this token is not known here" if given else "this server needs a token",
+            next_step=NEXT_STEP,
+        )
+    return given.strip().decode("latin-1")
+
+
+def _not_enough(caller: Caller, need: Need, who: tuple[str, ...]) -> Forbidden:
+    enough = [role.value for role in enough_for(need)]
+    shown = ", ".join(who[:NAMES_SHOWN]) + (", ..." if len(who) > NAMES_SHOWN else "")
+    whose = f"the token of {caller.name}" if caller.name else "this token"
+    return Forbidden(
+        f"this needs the role {enough[0]}, and {whose} has the role {caller.role.value}",
+        known=enough,
+        next_step=f"ask somebody who has it: {shown}" if who else "nobody has it: see --token-file",
+    )
 
 
 async def refuse(error: KnowngoodError, send: Send) -> None:
@@ -130,6 +179,8 @@ async def refuse(error: KnowngoodError, send: Send) -> None:
     ]
     if error.code == "unauthorized":
         headers.append((b"www-authenticate", b"Bearer"))
+    if isinstance(error, TooMany):
+        headers.append((b"retry-after", str(error.after_s).encode()))
     if error.code == "too_large":
         headers.append((b"connection", b"close"))  # the rest of the body is not read
     status = status_of(error.code)
@@ -175,8 +226,12 @@ def _host_of(origin: str) -> str:
         return ""
 
 
+def _kinds_of(path: str) -> tuple[bytes, ...]:
+    return (FORM_KIND,) if path.startswith(FORM_PATHS) else (JSON_KIND,)
+
+
 async def _whole_body(
-    headers: dict[bytes, bytes], wanted: bytes, receive: Receive
+    headers: dict[bytes, bytes], kinds: tuple[bytes, ...], receive: Receive
 ) -> Receive | None:
     """The body, read to its end and within its limit, whatever length was announced.
 
@@ -202,12 +257,13 @@ async def _whole_body(
         if not message.get("more_body", False):
             break
     kind = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
-    if size and kind != wanted:
-        name = "JSON" if wanted == JSON_KIND else "a form"
+    if size and kind not in kinds:
+        wanted = kinds[0].decode()
         raise NotJson(
-            f"the body is {kind.decode('latin-1')[:100] or 'of no kind'!r}, not {name}",
-            known=[wanted.decode()],
-            next_step=f'send it with -H "Content-Type: {wanted.decode()}"',
+            f"the body is {kind.decode('latin-1')[:100] or 'of no kind'!r}, not "
+            + ("JSON" if kinds == (JSON_KIND,) else "a form"),
+            known=[wanted],
+            next_step=f'send it with -H "Content-Type: {wanted}"',
         )
     body = b"".join(chunks)
     first: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]

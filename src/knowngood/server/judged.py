@@ -3,7 +3,7 @@
 from typing import Any
 
 from knowngood.core.explain import decision_words, doing_words, duration, finding_words, wait_words
-from knowngood.core.look import age_ms, alert_rules, breaches, overall
+from knowngood.core.look import LOOKBACK_MS, age_ms, alert_rules, breaches, overall
 from knowngood.core.measure import measure
 from knowngood.core.model import (
     Confirming,
@@ -23,10 +23,11 @@ from knowngood.core.steps.brakes import brake
 from knowngood.core.steps.case import USUAL_ENVIRONMENT, Case, finding_data
 from knowngood.core.tree import condition_words
 from knowngood.core.window import Window
-from knowngood.engine.observe import LOOKBACK_MS, census
+from knowngood.engine.observe import census
 from knowngood.engine.reconcile import Look
 from knowngood.server.asked import alarms_data, question_data
 from knowngood.server.desk import Desk
+from knowngood.server.outside import beside
 from knowngood.server.read import census_words, fleet_hold, stamp
 from knowngood.server.rollouts import explained
 from knowngood.server.words import action_words, hold_data, iso, route_data, wait_data, when
@@ -99,6 +100,7 @@ def explain(desk: Desk, environment: str, prompt: str, now_ms: int) -> dict[str,
         "state": _remembered(desk, seen, now_ms),
         "row": _seen_row(seen, now_ms),
         "related": _related(desk, environment, prompt, now_ms),
+        "outside": beside(desk, environment, prompt, seen.state.incident, now_ms),
     }
 
 

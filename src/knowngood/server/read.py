@@ -25,12 +25,13 @@ from knowngood.core.policy import PolicyFile, warnings
 from knowngood.core.render import compile_content
 from knowngood.core.retention import hot_versions
 from knowngood.core.tree import render_tree, tree
+from knowngood.engine.compared import compared
 from knowngood.engine.observe import LIVE_MS, SILENT_MS, census
 from knowngood.engine.retain import pins_by_prompt
 from knowngood.server.desk import Desk
 from knowngood.server.kept import kept_of
 from knowngood.server.words import hold_data, iso, route_data, when
-from knowngood.wire import Compared, PromptSnapshot, Snapshot, VersionContent
+from knowngood.wire import PromptSnapshot, Snapshot, VersionContent
 
 PAGE_MAX = 1_000  # rows in one answer: what a person scrolls and a program takes in one bite
 CLIENTS_MAX = 1_000
@@ -316,13 +317,6 @@ def snapshot(desk: Desk, environment: str, boot: str = "") -> Snapshot:
         if all(arm.version in versions for arm in state.route.arms):
             found[state.prompt] = PromptSnapshot(state.route, versions, compared(state))
     return Snapshot(environment, generation, desk.policy.scores, found, boot)
-
-
-def compared(state: State) -> Compared | None:
-    """What clients are asked to sum by unit. It comes and goes with the route, as its ETag does."""
-    if state.route is None or state.rollout is None or state.rollout.begun is None:
-        return None
-    return Compared(state.route.generation, tuple(sorted(state.rollout.begun.scores)))
 
 
 def fleet_hold(desk: Desk, environment: str, now_ms: int) -> dict[str, Any] | None:

@@ -1,15 +1,15 @@
 """Versions of several prompts that come, and go, as one: in one transaction or not at all."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 from knowngood.core.errors import BadLadder, BadRequest, NotRouted, StaleState
 from knowngood.core.history import AuditEntry
-from knowngood.core.model import FLEET, Action, Change, Join, MoveRoute, State
+from knowngood.core.model import FLEET, Action, Change, Partner, State
 from knowngood.core.release import Member, Release, is_same, new_release
 from knowngood.core.routing import new_salt
-from knowngood.core.steps.together import has_target, release_of
+from knowngood.core.steps.jointly import check_fresh, joined, leader
+from knowngood.engine.observe import unfit
 from knowngood.server.act import ATTEMPTS, Ask, check_ask, rollback
 from knowngood.server.desk import Desk
 from knowngood.server.rollouts import Steps, change_of, planned, promotion_actions
@@ -115,15 +115,9 @@ def promote(
     salt = new_salt(environment, f"release {name}", str(now_ms), 0)
 
     def decide(state: State, member: Member) -> tuple[Action, ...]:
-        actions = promotion_actions(desk, state, member.version, ask, steps, now_ms)
-        if not actions:
-            return ()
-        moved = tuple(
-            replace(each, salt=salt) if isinstance(each, MoveRoute) else each for each in actions
-        )
-        return (*moved, Join(member.version, found))
+        return promotion_actions(desk, state, member.version, ask, steps, now_ms)
 
-    return _carry_out_all(desk, environment, found, ask, decide, now_ms)
+    return _carry_out_all(desk, environment, found, ask, decide, salt, now_ms)
 
 
 def _refuse_unequal(desk: Desk, environment: str, found: Release, steps: Steps) -> None:
@@ -135,12 +129,7 @@ def _refuse_unequal(desk: Desk, environment: str, found: Release, steps: Steps) 
             next_step="say one for all of them with --stages, --hold and --wait-at-most",
         )
     for member in found.members:
-        route = desk.store.states.get(environment, member.prompt).route
-        if route and route.candidate and route.candidate.version == member.version:
-            raise BadRequest(
-                f"{member.prompt}:{member.version} has a share of the traffic already",
-                next_step="abort its rollout, or promote it to everybody, then the release",
-            )
+        check_fresh(desk.store.states.get(environment, member.prompt), member)
 
 
 def roll_back(desk: Desk, environment: str, name: str, ask: Ask, now_ms: int) -> dict[str, Any]:
@@ -151,17 +140,20 @@ def roll_back(desk: Desk, environment: str, name: str, ask: Ask, now_ms: int) ->
     desk.check_environment(environment)
     check_ask(ask, because=True)
     found = desk.store.releases.get(name)
-    states = [desk.store.states.get(environment, member.prompt) for member in found.members]
-    served = [state for state in states if release_of(state) == found]
-    # Whoever has a version to go back to leads; the others go along, or are named.
-    able = [state for state in served if has_target(state)]
-    if served:
-        lead = (able or served)[0]
-        return rollback(desk, environment, lead.prompt, None, ask, now_ms)
+    members = [_member(desk, environment, member.prompt, now_ms) for member in found.members]
+    if lead := leader(found, members):
+        suspect = next(m.version for m in found.members if m.prompt == lead.prompt)
+        return rollback(desk, environment, lead.prompt, None, ask, now_ms, suspect=suspect)
     raise NotRouted(
         f"nothing of the release {name} is served in {environment}",
         next_step=f"knowngood release show {name} --env {environment}",
     )
+
+
+def _member(desk: Desk, environment: str, prompt: str, now_ms: int) -> Partner:
+    """A member as a partner: where it stands, and which of its versions are no targets."""
+    state, rules = desk.store.states.get(environment, prompt), desk.policy.for_prompt(prompt)
+    return Partner(state, unfit(desk.store, state, rules, now_ms), rules.verify.deadline_ms)
 
 
 def _carry_out_all(
@@ -170,16 +162,18 @@ def _carry_out_all(
     found: Release,
     ask: Ask,
     decide: Callable[[State, Member], tuple[Action, ...]],
+    salt: str,
     now_ms: int,
 ) -> dict[str, Any]:
     """Decide on every member's state and apply all of it, or nothing."""
     for attempt in range(ATTEMPTS):
         states = [desk.store.states.get(environment, m.prompt) for m in found.members]
-        pairs = [
+        begun = tuple(
             (state, decide(state, member))
             for state, member in zip(states, found.members, strict=True)
-        ]
-        changes: list[Change] = [change_of(desk, s, a, ask) for s, a in pairs if a]
+        )
+        pairs = joined(found, begun, salt)
+        changes: list[Change] = [change_of(desk, s, a, ask) for s, a in pairs]
         if changes and not ask.dry_run:
             try:
                 desk.store.states.apply(changes, now_ms)
@@ -191,7 +185,7 @@ def _carry_out_all(
             "outcome": "changed" if changes else "unchanged",
             "dry_run": ask.dry_run,
             "environment": environment,
-            "did": {s.prompt: [action_words(each) for each in a] for s, a in pairs},
+            "did": {s.prompt: [action_words(each) for each in a] for s, a in pairs or begun},
             **release_data(desk, found, environment),
             **when("at", now_ms),
         }

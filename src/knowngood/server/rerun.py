@@ -17,10 +17,13 @@ from knowngood.core.model import (
 from knowngood.core.policy import parse
 from knowngood.core.rules import PromptPolicy
 from knowngood.core.steps.case import finding_data
+from knowngood.core.steps.parts import TOGETHER
 from knowngood.server.desk import Desk
 from knowngood.server.read import ENTRY_ID_MAX
 from knowngood.server.words import when
 
+# The transaction of the largest release, at most: fifty prompts that each write a few lines.
+TOGETHER_LINES = 500
 LINES_MAX = 12  # lines before and after that one decision may have written; a rollback writes four
 BY_HAND = "rollback.requested"
 
@@ -43,10 +46,13 @@ def rerun(desk: Desk, entry_id: int) -> dict[str, Any]:
         before = [{"kind": BY_HAND, "findings": entry.detail["findings"]}]
     else:
         decision = decide(look.state, look.observed, policy, look.now_ms)
-        before, again = _written(desk, entry), _records(decision)
+        judged = asked if entry.prompt != asked.prompt else entry
+        before, again = _written(desk, judged), _records(decision, entry, judged.prompt)
     return {
         "id": entry_id,
         "frozen_in": entry.id,
+        "prompt": asked.prompt,
+        "judged_for": entry.prompt,
         "kind": asked.kind,
         "because": asked.because,
         **when("judged", look.now_ms),
@@ -58,10 +64,21 @@ def rerun(desk: Desk, entry_id: int) -> dict[str, Any]:
 
 
 def _with_look(desk: Desk, asked: AuditEntry) -> AuditEntry:
-    """The line of the same decision that holds the look: its first one."""
-    for line in _of_decision(desk, asked):
+    """The line of the same decision that holds the look: its first one.
+
+    What a partner did because of another prompt was decided there: the look is that prompt's.
+    """
+    mine = _of_decision(desk, asked)
+    for line in mine:
         if FROZEN in line.detail:
             return line
+    if source := next((line.detail[TOGETHER] for line in mine if TOGETHER in line.detail), None):
+        near = desk.store.log.read(
+            asked.environment, source["lead"], max(0, asked.id - TOGETHER_LINES), TOGETHER_LINES * 2
+        )
+        for line in near:
+            if line.revision == source["revision"] and FROZEN in line.detail:
+                return line
     raise NotFrozen(
         f"entry {asked.id} ({asked.kind}) was not judged: nothing was frozen with it",
         next_step="`knowngood audit` lists the history; rollbacks, holds and alerts were judged",
@@ -95,8 +112,17 @@ def _written(desk: Desk, entry: AuditEntry) -> list[dict[str, Any]]:
     return [_line(e.kind, e.because, e.detail) for e in _of_decision(desk, entry)]
 
 
-def _records(decision: Decision) -> list[dict[str, Any]]:
-    return [_line(a.kind, a.because, a.detail) for a in decision.actions if isinstance(a, Record)]
+def _records(decision: Decision, entry: AuditEntry, prompt: str) -> list[dict[str, Any]]:
+    """The lines that the decision writes for the prompt: its own, or those of a partner."""
+    actions = decision.actions
+    if prompt != entry.prompt:
+        actions = tuple(
+            each
+            for change in decision.companions
+            if change.prompt == prompt
+            for each in change.actions
+        )
+    return [_line(a.kind, a.because, a.detail) for a in actions if isinstance(a, Record)]
 
 
 def _line(kind: str, because: str, detail: Any) -> dict[str, Any]:

@@ -4,21 +4,27 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from knowngood.core.errors import BadRequest, GateClosed
+from knowngood.core.approvals import GATE as APPROVALS
+from knowngood.core.approvals import approvals_gate, overridden
+from knowngood.core.errors import BadRequest, Forbidden, GateClosed
 from knowngood.core.evaluation import Evaluation
 from knowngood.core.explain_experiment import experiment_lines
 from knowngood.core.gate import Gate, closed
 from knowngood.core.ladder import share
-from knowngood.core.model import Action, Change, Record, State, Steady
-from knowngood.core.promotion import Soaked, promotion_gates, soaked_since
+from knowngood.core.model import Action, Change, Partner, Record, State, Steady
+from knowngood.core.promotion import (
+    Soaked,
+    promote_before_ms,
+    promotion_gates,
+    soaked_since,
+)
 from knowngood.core.rollout import Ladder, Rollout, RolloutKind
 from knowngood.core.rules import PromptPolicy
-from knowngood.core.steps import operator, rollouts
+from knowngood.core.steps import jointly, operator, rollouts
 from knowngood.core.steps.case import Case
 from knowngood.core.steps.comparison import shown
 from knowngood.core.steps.ladder import every_gate
 from knowngood.core.window import total
-from knowngood.engine.observe import partners
 from knowngood.server.act import (
     EVIDENCE_WAIT_S,
     Ask,
@@ -26,9 +32,12 @@ from knowngood.server.act import (
     case_of,
     check_ask,
     outgoing_day,
+    partners_of,
     result_of,
 )
+from knowngood.server.approvals import approvals_data, voters_of
 from knowngood.server.desk import Desk, within
+from knowngood.server.roles import ANYBODY, Caller, Role
 from knowngood.server.words import wait_data, when
 
 
@@ -63,7 +72,8 @@ def promote(
     """Begin to serve a version: up a ladder, or (`now`) to everybody at once.
 
     Where versions soak there are no ladders. Raises Unknown…, BadRequest without a reason,
-    BadLadder, GateClosed with every gate that is shut, Quarantined, InProgress or StaleState.
+    BadLadder, AlreadyServed, GateClosed with every gate that is shut, Quarantined, InProgress or
+    StaleState.
     """
     desk.check_environment(environment)
     name, wanted = desk.resolve(prompt, version)
@@ -73,9 +83,11 @@ def promote(
         raise BadRequest("`now` leaves no stages to plan", next_step="leave out one of them")
 
     def decide(state: State) -> tuple[Action, ...]:
+        rollouts.refuse_served(state, wanted, now_ms)
         return promotion_actions(desk, state, wanted, ask, steps, now_ms)
 
-    done = carry_out(desk, environment, name, ask, decide, now_ms)
+    before_ms = promote_before_ms(desk.policy.for_prompt(name), environment, ask.override, now_ms)
+    done = carry_out(desk, environment, name, ask, decide, now_ms, before_ms=before_ms)
     return result_of(desk, done, now_ms)
 
 
@@ -86,14 +98,21 @@ def promotion_actions(
     policy = desk.policy.for_prompt(state.prompt)
     outgoing = outgoing_day(desk, state, now_ms)
     if state.environment == policy.soak.environment:
-        return operator.promote(state, version, ask.because, ask.override, outgoing)
-    gates = _promotion_gates(desk, state, version, policy, now_ms)
+        voters = voters_of(desk, ask.caller, now_ms)
+        second = (approvals_gate(state, version, policy.approvals, voters, now_ms),)
+        _refuse(second, ask.override, state.prompt, version)
+        loud = _broken_glass(state, version, second, ask)
+        begun = operator.promote(state, version, ask.because, ask.override, outgoing)
+        return (*begun, *loud) if begun else ()
+    gates = _promotion_gates(desk, state, version, policy, ask.caller, now_ms)
     _refuse(gates, ask.override, state.prompt, version)
+    loud = _broken_glass(state, version, gates, ask)
     ladder = rollouts.AT_ONCE if steps.now else planned(policy.canary, steps)
     asked = rollouts.Promotion(
         version, ladder, policy.bake.holdback_bp, ask.because, ask.actor, ask.override, policy
     )
-    return _with_gates(rollouts.begin(state, asked, outgoing, now_ms), gates)
+    begun = rollouts.begin(state, asked, outgoing, now_ms)
+    return (*_with_gates(begun, gates), *loud) if begun else ()
 
 
 def planned(ladder: Ladder, steps: Steps) -> Ladder:
@@ -111,13 +130,31 @@ def _refuse(gates: tuple[Gate, ...], override: tuple[str, ...], name: str, versi
     if not shut:
         return
     options = " ".join(f"--override {gate.name}" for gate in shut)
+    agree = f"to agree: knowngood approve {name} {version} --because ...; "
+    waits = any(gate.name == APPROVALS for gate in shut)
     raise GateClosed(
         f"{name}:{version} may not be promoted: "
         + "; ".join(f"{gate.name}: {gate.because}" for gate in shut),
         known=[gate.name for gate in shut],
-        next_step=f"knowngood gates {name} {version} shows them all; to go on all the same: "
-        f"{options} --because ...",
+        next_step=f"knowngood gates {name} {version} shows them all; "
+        f"{agree if waits else ''}to go on all the same: {options} --because ...",
     )
+
+
+def _broken_glass(
+    state: State, version: str, gates: tuple[Gate, ...], ask: Ask
+) -> tuple[Action, ...]:
+    """What follows from stepping over the second person. Raises Forbidden for who is no admin."""
+    shut = next((gate for gate in gates if gate.name == APPROVALS and not gate.is_open), None)
+    if shut is None or APPROVALS not in ask.override:
+        return ()
+    if ask.caller.role is not Role.ADMIN:
+        raise Forbidden(
+            f"only an admin may promote without a second person: {shut.because}",
+            known=[Role.ADMIN.value],
+            next_step=f"ask for it: knowngood approve {state.prompt} {version} --because ...",
+        )
+    return overridden(state, version, shut, ask.because, ask.actor)
 
 
 def _with_gates(actions: tuple[Action, ...], gates: tuple[Gate, ...]) -> tuple[Action, ...]:
@@ -133,53 +170,42 @@ def _with_gates(actions: tuple[Action, ...], gates: tuple[Gate, ...]) -> tuple[A
 
 # --- Orders about what is under way
 
-Order = Callable[[Desk, State, int], tuple[Action, ...]]
-
 
 def pause(desk: Desk, environment: str, prompt: str, ask: Ask, now_ms: int) -> dict[str, Any]:
     """Stay at this stage until somebody resumes. Raises NoRollout."""
-    return _order(
-        desk,
-        environment,
-        prompt,
-        ask,
-        lambda _, state, at_ms: rollouts.pause(state, ask.because, ask.actor, at_ms),
-        now_ms,
-    )
+
+    def verb(state: State) -> tuple[Action, ...]:
+        return rollouts.pause(state, ask.because, ask.actor, now_ms)
+
+    return _order(desk, environment, prompt, ask, verb, now_ms)
 
 
 def resume(desk: Desk, environment: str, prompt: str, ask: Ask, now_ms: int) -> dict[str, Any]:
     """Go on from where it was paused. Raises NoRollout."""
-    return _order(
-        desk,
-        environment,
-        prompt,
-        ask,
-        lambda _, state, at_ms: rollouts.resume(state, ask.because, at_ms),
-        now_ms,
-    )
+
+    def verb(state: State) -> tuple[Action, ...]:
+        return rollouts.resume(state, ask.because, now_ms)
+
+    return _order(desk, environment, prompt, ask, verb, now_ms)
 
 
 def abort(desk: Desk, environment: str, prompt: str, ask: Ask, now_ms: int) -> dict[str, Any]:
     """Take the new version off again, with nothing found wrong. Raises NoRollout or BadRequest."""
-    return _order(
-        desk,
-        environment,
-        prompt,
-        ask,
-        lambda _, state, __: rollouts.abort(state, ask.because),
-        now_ms,
-    )
+
+    def verb(state: State) -> tuple[Action, ...]:
+        return rollouts.abort(state, ask.because)
+
+    return _order(desk, environment, prompt, ask, verb, now_ms, jointly.check_abort)
 
 
 def skip(desk: Desk, environment: str, prompt: str, ask: Ask, now_ms: int) -> dict[str, Any]:
     """The next stage without waiting for its gates. Raises NoRollout."""
 
-    def order(desk: Desk, state: State, at_ms: int) -> tuple[Action, ...]:
+    def verb(state: State) -> tuple[Action, ...]:
         rollouts.under_way(state)
-        return rollouts.skip(case_of(desk, state, at_ms)[0], ask.because, ask.actor)
+        return rollouts.skip(case_of(desk, state, now_ms)[0], ask.because, ask.actor)
 
-    return _order(desk, environment, prompt, ask, order, now_ms)
+    return _order(desk, environment, prompt, ask, verb, now_ms)
 
 
 def replan(
@@ -191,32 +217,41 @@ def replan(
             "nothing to plan anew", next_step="name stages, a hold, a wait, or `timed`"
         )
 
-    def order(_: Desk, state: State, at_ms: int) -> tuple[Action, ...]:
+    def verb(state: State) -> tuple[Action, ...]:
         rollout = rollouts.under_way(state)
-        new = planned(rollout.ladder, steps)
-        return rollouts.replan(state, new, ask.because, at_ms)
+        return rollouts.replan(state, planned(rollout.ladder, steps), ask.because, now_ms)
 
-    return _order(desk, environment, prompt, ask, order, now_ms)
+    return _order(desk, environment, prompt, ask, verb, now_ms)
 
 
 def _order(
-    desk: Desk, environment: str, prompt: str, ask: Ask, order: Order, now_ms: int
+    desk: Desk,
+    environment: str,
+    prompt: str,
+    ask: Ask,
+    verb: jointly.Verb,
+    now_ms: int,
+    check: Callable[[State, tuple[Partner, ...]], None] = lambda _, __: None,
 ) -> dict[str, Any]:
     """Carry out an order, on whatever the version was released with as well."""
     desk.check_environment(environment)
     name = desk.resolve(prompt)[0]
     check_ask(ask, because=True)
-    seen: list[State] = []
+    beside: list[Change] = []
 
     def decide(state: State) -> tuple[Action, ...]:
-        seen[:] = [state]
-        return order(desk, state, now_ms)
+        mates = partners_of(desk, state, now_ms)
+        check(state, mates)
+        mine: tuple[Action, ...] = ()
+        beside.clear()
+        for each, actions in jointly.order(state, mates, verb):
+            if each is state:
+                mine = actions
+            else:
+                beside.append(change_of(desk, each, actions, ask))
+        return mine
 
-    def beside() -> tuple[Change, ...]:
-        mates = [mate for mate in partners(desk.store, seen[0]) if mate.rollout is not None]
-        return tuple(change_of(desk, mate, order(desk, mate, now_ms), ask) for mate in mates)
-
-    done = carry_out(desk, environment, name, ask, decide, now_ms, beside)
+    done = carry_out(desk, environment, name, ask, decide, now_ms, lambda: tuple(beside))
     rollout = done.after.rollout
     return {
         **result_of(desk, done, now_ms),
@@ -234,14 +269,24 @@ def change_of(desk: Desk, state: State, actions: tuple[Action, ...], ask: Ask) -
 # --- What may go on
 
 
-def gates(desk: Desk, environment: str, prompt: str, version: str, now_ms: int) -> dict[str, Any]:
-    """Every gate of a promotion of this version; and of its stage, while it is on its way up."""
+def gates(
+    desk: Desk,
+    environment: str,
+    prompt: str,
+    version: str,
+    now_ms: int,
+    caller: Caller = ANYBODY,
+) -> dict[str, Any]:
+    """Every gate of a promotion of this version; and of its stage, while it is on its way up.
+
+    Those of a promotion are as `caller` would find them, if they may promote.
+    """
     desk.check_environment(environment)
     name, wanted = desk.resolve(prompt, version)
     assert wanted is not None
     policy = desk.policy.for_prompt(name)
     state = desk.store.states.get(environment, name)
-    before = _promotion_gates(desk, state, wanted, policy, now_ms)
+    before = _promotion_gates(desk, state, wanted, policy, caller, now_ms)
     rollout = state.rollout
     stage: tuple[Gate, ...] = ()
     compared = None
@@ -254,6 +299,7 @@ def gates(desk: Desk, environment: str, prompt: str, version: str, now_ms: int) 
         "version": wanted,
         "promotion": [gate_data(gate) for gate in before],
         "stage": [gate_data(gate) for gate in stage],
+        "approvals": approvals_data(desk, state, wanted, caller, now_ms),
         "rollout": rollout_data(rollout) if rollout else None,
         "comparison": compared,
         "is_open": all(gate.is_open for gate in (stage or before)),
@@ -261,11 +307,12 @@ def gates(desk: Desk, environment: str, prompt: str, version: str, now_ms: int) 
 
 
 def _promotion_gates(
-    desk: Desk, state: State, version: str, policy: PromptPolicy, now_ms: int
+    desk: Desk, state: State, version: str, policy: PromptPolicy, caller: Caller, now_ms: int
 ) -> tuple[Gate, ...]:
     soaked = _soaked(desk, state, version, policy, now_ms)
     evaluations = evaluations_of(desk, policy, state.prompt, version)
-    return promotion_gates(state, version, policy, soaked, evaluations, now_ms)
+    voters = voters_of(desk, caller, now_ms)
+    return promotion_gates(state, version, policy, soaked, evaluations, voters, now_ms)
 
 
 def evaluations_of(

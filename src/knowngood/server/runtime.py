@@ -19,8 +19,10 @@ from knowngood.server import read
 from knowngood.server.courier import Courier
 from knowngood.server.desk import Desk
 from knowngood.server.heart import Heart
+from knowngood.server.hooks import Hooks
 from knowngood.server.links import Links
 from knowngood.server.metrics import Metrics
+from knowngood.server.runbooks import Library, shipped
 from knowngood.server.settings import Settings
 from knowngood.wire import Batch, Receipt, encode_snapshot
 
@@ -68,7 +70,9 @@ class Runtime:
     snapshots: "Snapshots"
     links: Links
     courier: Courier
+    hooks: Hooks = field(default_factory=Hooks)
     lanes: Lanes = field(default_factory=Lanes)
+    library: Library = field(default_factory=shipped)
 
     async def act(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Do the work in the lane that is kept for orders."""

@@ -4,18 +4,18 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from ipaddress import ip_address
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from knowngood.core.content import check_environment_name
 from knowngood.core.errors import KnowngoodError
+from knowngood.server.tokens import Roster, read_file, roster_of
 
 TOKEN_VARIABLE = "KNOWNGOOD_TOKEN"  # noqa: S105 - the name of a variable
 LINK_KEY_VARIABLE = "KNOWNGOOD_LINK_KEY"
 LINK_KEY_CHARS_MIN = 32
 MEMORY = "memory:"
-# 16 characters of base62 are 95 bits: out of reach of guessing over a network.
-TOKEN_CHARS_MIN = 16
 ANY_HOST = ("0.0.0.0", "::")  # noqa: S104 - recognised, in order to refuse them
 
 
@@ -29,11 +29,12 @@ class BadSettings(KnowngoodError):
 class Settings:
     """Everything `knowngood serve` can be told.
 
-    `db` is a file, a `postgresql://` URL, or `memory:` (nothing is kept). A token is a text of its
-    own, or `name:secret`, whose name then signs what is done with it. `public_url` is where people
-    find this server from outside; links in messages begin with it, signed with `link_key`. The way
-    out leads through `egress_proxy` if there is one; `egress_loopback` lets it lead to this machine
-    and speak plain HTTP there, for tests. Raises BadSettings for values that contradict each other.
+    `db` is a file, a `postgresql://` URL, or `memory:` (nothing is kept). `tokens` are written as
+    knowngood.server.tokens says, as are the lines of `token_file`. `runbooks` is a folder of
+    runbooks of your own. `public_url` is where people find this server from outside; links in
+    messages begin with it, signed with `link_key`. The way out leads through `egress_proxy` if
+    there is one; `egress_loopback` lets it lead to this machine and speak plain HTTP there, for
+    tests. Raises BadSettings for values that contradict each other, and BadToken.
     """
 
     db: str = "knowngood.db"
@@ -41,10 +42,12 @@ class Settings:
     port: int = 8000
     policy: str | None = None
     tokens: tuple[str, ...] = ()
+    token_file: str | None = None
     allow_hosts: tuple[str, ...] = ()
     insecure_behind_proxy: bool = False
     environments: tuple[str, ...] = ()
     notify: tuple[str, ...] = ("log",)
+    runbooks: str | None = None
     public_url: str = ""
     link_key: str = field(default="", repr=False)
     heartbeat_url: str = field(default="", repr=False)  # whoever knows it can keep us alive
@@ -60,15 +63,20 @@ class Settings:
             raise BadSettings(f"{self.port} is not a port; ports are 1 to 65535")
         for environment in self.environments:
             check_environment_name(environment)
-        for token in self.tokens:
-            _check_token(token)
+        _ = self.roster
         _check_exposure(self)
         _check_links(self)
 
     @property
     def is_local(self) -> bool:
         """Whether this is the single-user local mode: loopback, and no token is asked for."""
-        return not self.tokens
+        return not self.tokens and self.token_file is None
+
+    @property
+    def roster(self) -> Roster:
+        """Everybody who holds a token; the file is read. Raises BadToken."""
+        lines = read_file(Path(self.token_file)) if self.token_file is not None else []
+        return roster_of((*self.tokens, *lines))
 
     @property
     def hosts(self) -> frozenset[str]:
@@ -93,6 +101,8 @@ def is_loopback(host: str) -> bool:
 def settings_from(values: Mapping[str, Any], environ: Mapping[str, str] = os.environ) -> Settings:
     """The settings in `values`; without tokens in them, those of KNOWNGOOD_TOKEN (comma-separated).
 
+    Beside a token file the variable is not read: it may hold the token of whoever starts it.
+
     Raises BadSettings for a name that is unknown, listing those that are known.
     """
     known = [field.name for field in fields(Settings)]
@@ -103,23 +113,11 @@ def settings_from(values: Mapping[str, Any], environ: Mapping[str, str] = os.env
     for name in ("tokens", "allow_hosts", "environments", "notify"):
         if isinstance(taken.get(name), list):
             taken[name] = tuple(taken[name])
-    if not taken.get("tokens"):
+    if not taken.get("tokens") and taken.get("token_file") is None:
         given = environ.get(TOKEN_VARIABLE, "")
         taken["tokens"] = tuple(token.strip() for token in given.split(",") if token.strip())
     taken.setdefault("link_key", environ.get(LINK_KEY_VARIABLE, "").strip())
     return Settings(**taken)
-
-
-def _check_token(token: str) -> None:
-    secret = token.rpartition(":")[2]
-    if len(secret) < TOKEN_CHARS_MIN:
-        # The token itself is not quoted: it may be somebody's password.
-        raise BadSettings(
-            f"a token has {len(secret)} characters; it needs at least {TOKEN_CHARS_MIN}",
-            next_step="make one: python3 -c 'import secrets; print(secrets.token_urlsafe(32))'",
-        )
-    if not token.isascii() or not token.isprintable() or " " in token:
-        raise BadSettings("a token has characters that cannot travel in a header")
 
 
 def _check_links(settings: Settings) -> None:
@@ -151,10 +149,10 @@ def _check_exposure(settings: Settings) -> None:
     if is_loopback(settings.host):
         return
     where = f"{settings.host} can be reached from other machines"
-    if not settings.tokens:
+    if settings.is_local:
         raise BadSettings(
             f"{where}, and no token is set: everybody there could change what is served",
-            next_step=f"set --token or {TOKEN_VARIABLE}, or bind to 127.0.0.1",
+            next_step=f"set --token-file, --token or {TOKEN_VARIABLE}, or bind to 127.0.0.1",
         )
     if not settings.insecure_behind_proxy:
         raise BadSettings(

@@ -6,9 +6,10 @@ bugs that keep the laws honest, and the backtest of recorded traffic. Nothing he
 rollback: whatever does that is core and engine, unchanged.
 
 One seed is one world: its plan (`plan`), its truth (`truth`), its traffic (`traffic`, `work`,
-`draws`), its processes, engines and people, and the faults that befall them. In most of them
-versions climb ladders and give way, by dice of their own (`climbers`): a `--plain` world is the
-same without. Each promise of the product has checkers of its own (`checkers`, `laws`):
+`draws`), its processes, engines and people, and the faults that befall them. A seed has three
+flavours (`flavours`): in `plain` versions are deployed and rolled back; in `rollouts` they climb
+ladders and give way too, by dice of their own (`climbers`); in `all`, the default, people do what
+else there is to do. Each promise of the product has checkers of its own (`checkers`, `laws`):
 
 =====================================================  ===========================================
 promise                                                laws
@@ -24,6 +25,10 @@ P7 no flapping, and never to an ill version            Flapping, Targets, Honest
 P8 every action is explained                           Explained
 rollouts: stages are earned, users keep what they      Stages, Baked, Assignment, OneRollout,
 have, one at a time, nobody is sent to a failing one   TargetWatched
+retention: only what nothing refers to goes, and it    Unreferenced, Stocked, Swept
+does go; a name never means two contents
+the A/B gate: no stage is left without its answer,     Answers, Units, Named
+which stays; units count once; people are named
 sound, a fixpoint, and nobody paged twice              Sound, Fixpoint, Pages
 liveness: in the calm everything comes to its end      Settled, Advancing, Pages
 =====================================================  ===========================================

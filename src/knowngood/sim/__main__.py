@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 
+from knowngood.sim.flavours import Flavour
 from knowngood.sim.hunt import Caught, hunt
 from knowngood.sim.mutants import MUTANTS
 from knowngood.sim.plan import DEFAULT_SECONDS
@@ -27,9 +28,9 @@ class Outcome:
     failures: tuple[str, ...]
 
 
-def play(seed: int, seconds: int, plain: bool = False) -> Outcome:
+def play(seed: int, seconds: int, flavour: Flavour = Flavour.ALL) -> Outcome:
     """Live one world through; an exception of the simulator is a failure too."""
-    world = seeded_world(seed, seconds, plain=plain)
+    world = seeded_world(seed, seconds, flavour)
     try:
         failures = tuple(f"{f.checker}: {f.message}" for f in world.run())
     except Exception:
@@ -37,9 +38,9 @@ def play(seed: int, seconds: int, plain: bool = False) -> Outcome:
     return Outcome(seed, world.trace_hash, failures)
 
 
-def tell(seed: int, seconds: int, with_trace: bool, plain: bool) -> bool:
+def tell(seed: int, seconds: int, with_trace: bool, flavour: Flavour) -> bool:
     """Play one seed and print it; whether all was well."""
-    world = seeded_world(seed, seconds, plain=plain)
+    world = seeded_world(seed, seconds, flavour)
     failures = world.run()
     if with_trace or failures:
         print("\n".join(world.trace))
@@ -53,25 +54,25 @@ def tell(seed: int, seconds: int, with_trace: bool, plain: bool) -> bool:
     return not failures
 
 
-def outcomes(seeds: Iterable[int], seconds: int, jobs: int, plain: bool) -> Iterator[Outcome]:
+def outcomes(seeds: Iterable[int], seconds: int, jobs: int, flavour: Flavour) -> Iterator[Outcome]:
     """The outcomes of many seeds, in order."""
     if jobs <= 1:
-        yield from (play(seed, seconds, plain) for seed in seeds)
+        yield from (play(seed, seconds, flavour) for seed in seeds)
         return
     with ProcessPoolExecutor(jobs) as pool:
-        yield from pool.map(_play, ((seed, seconds, plain) for seed in seeds), chunksize=4)
+        yield from pool.map(_play, ((seed, seconds, flavour) for seed in seeds), chunksize=4)
 
 
-def _play(job: tuple[int, int, bool]) -> Outcome:
+def _play(job: tuple[int, int, Flavour]) -> Outcome:
     return play(*job)
 
 
-def sweep(start: int, count: int, seconds: int, jobs: int, plain: bool = False) -> bool:
+def sweep(start: int, count: int, seconds: int, jobs: int, flavour: Flavour = Flavour.ALL) -> bool:
     """Play many seeds and print what failed, each with the command that tells it again."""
     failed = done = 0
     longer = "" if seconds == DEFAULT_SECONDS else f" --seconds {seconds}"
-    longer += " --plain" if plain else ""
-    for outcome in outcomes(range(start, start + count), seconds, jobs, plain):
+    longer += "" if flavour is Flavour.ALL else f" --flavour {flavour}"
+    for outcome in outcomes(range(start, start + count), seconds, jobs, flavour):
         done += 1
         if outcome.failures:
             failed += 1
@@ -120,14 +121,20 @@ def main(arguments: list[str] | None = None) -> int:
         "--seconds", type=int, default=DEFAULT_SECONDS, help="a world's length in simulated seconds"
     )
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes")
-    parser.add_argument("--plain", action="store_true", help="worlds without rollouts")
+    parser.add_argument(
+        "--flavour",
+        type=Flavour,
+        choices=list(Flavour),
+        default=Flavour.ALL,
+        help="how much goes on in a world (all)",
+    )
     parser.add_argument("--mutants", action="store_true", help="hunt the planted bugs instead")
     given = parser.parse_args(arguments)
     if given.mutants:
         return 0 if hunt_all(HUNT_SEEDS, given.jobs) else 1
     if given.seed is not None:
-        return 0 if tell(given.seed, given.seconds, given.trace, given.plain) else 1
-    return 0 if sweep(given.start, given.seeds, given.seconds, given.jobs, given.plain) else 1
+        return 0 if tell(given.seed, given.seconds, given.trace, given.flavour) else 1
+    return 0 if sweep(given.start, given.seeds, given.seconds, given.jobs, given.flavour) else 1
 
 
 if __name__ == "__main__":

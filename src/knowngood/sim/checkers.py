@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from knowngood.sim.laws.base import Checker as Checker
 from knowngood.sim.laws.brakes import Flapping, HonestBlame, HonestBrakes, Sticky, Targets
+from knowngood.sim.laws.comparing import Answers, Named, Units
 from knowngood.sim.laws.counting import Counting
 from knowngood.sim.laws.decisions import Durable, Fixpoint, Hands, OneOutcome, Sound
 from knowngood.sim.laws.evidence import Evidence, TrueCause
@@ -11,6 +12,8 @@ from knowngood.sim.laws.liveness import Settled
 from knowngood.sim.laws.processes import Arrival, Blindness, Serving
 from knowngood.sim.laws.promptness import Answered, Promptness
 from knowngood.sim.laws.recovery import Fresh, Recovery
+from knowngood.sim.laws.releases import Led, Level, Together
+from knowngood.sim.laws.retention import Stocked, Swept, Unreferenced
 from knowngood.sim.laws.rollouts import (
     Advancing,
     Assignment,
@@ -34,6 +37,9 @@ PROMISES: Mapping[str, tuple[type[Checker], ...]] = {
     "P7 no flapping": (Flapping, Targets, HonestBrakes, HonestBlame),
     "P8 every action explained": (Explained,),
     "rollouts": (OneRollout, Assignment, Stages, Baked, TargetWatched),
+    "retention": (Unreferenced, Stocked, Swept),
+    "releases": (Together, Level, Led),
+    "A/B gate": (Units, Answers, Named),
     "sound at every step": (Sound, Fixpoint, Pages),
     "liveness": (Settled, Advancing),
 }

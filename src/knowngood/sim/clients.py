@@ -14,11 +14,12 @@ from knowngood.core.model import Route
 from knowngood.core.window import Window
 from knowngood.sdk.outbox import Outbox
 from knowngood.sdk.recorder import Recorder
-from knowngood.sdk.snapshot import BadSnapshot, Catalog
+from knowngood.sdk.snapshot import BadSnapshot, Catalog, Entry
 from knowngood.sdk.transport import Answer, Transport
 from knowngood.sdk.worker import Worker
 from knowngood.sim.traffic import Traffic
 from knowngood.sim.truth import Truth
+from knowngood.sim.units import Arms
 from knowngood.sim.work import SECOND_MS, CallKey, Work
 
 ROWS_PER_FLUSH_MAX = 500  # as sdk.outbox
@@ -54,6 +55,7 @@ class _Flight:
     rows: tuple[tuple[CallKey, Window], ...]
     labels: tuple[wire.LateScore, ...]
     closing: bool
+    units: tuple[wire.UnitGroup, ...] = ()
 
 
 @dataclass(slots=True)
@@ -74,6 +76,7 @@ class SimClient:
     worker: Worker = field(init=False)
     generation: int = 0
     routes: dict[str, Route] = field(default_factory=dict)
+    compared: dict[str, Arms] = field(default_factory=dict)
     flight: _Flight | None = None
     seq: int = 0
     told_ms: int | None = None
@@ -106,7 +109,7 @@ class SimClient:
         end_ms = now_ms // SECOND_MS * SECOND_MS
         for second_ms in range(begin_ms, end_ms, SECOND_MS):
             for prompt, route in self.routes.items():
-                self.work.second(prompt, route, second_ms)
+                self.work.second(prompt, route, second_ms, self.compared.get(prompt))
         self.made_until_ms = max(self.made_until_ms, end_ms)
 
     def beat(self, now_ms: int) -> None:
@@ -141,6 +144,7 @@ class SimClient:
             ),
             late_scores=flight.labels,
             closing=flight.closing,
+            units=flight.units,
         )
 
     def _next_flight(self, now_ms: int) -> _Flight | None:
@@ -153,7 +157,8 @@ class SimClient:
         self.seq += 1
         keys = list(work.rows)[:ROWS_PER_FLUSH_MAX]
         rows = tuple((key, work.rows.pop(key).window()) for key in keys)
-        return _Flight(self.seq, rows, labels, self.ending and not work.rows)
+        units = work.units.next_groups()
+        return _Flight(self.seq, rows, labels, self.ending and not work.rows, units)
 
     def _labels(self, now_ms: int) -> tuple[wire.LateScore, ...]:
         if not self.work.late or now_ms - self.judged_ms < JUDGED_EVERY_MS:
@@ -190,6 +195,7 @@ class SimClient:
     def _serve(self, catalog: Catalog) -> None:
         before, self.generation = self.generation, catalog.snapshot.generation
         self.routes = {name: p.route for name, p in catalog.snapshot.prompts.items()}
+        self.compared = {name: found for name, e in catalog.entries.items() if (found := _arms(e))}
         self.server.say(self.name, f"runs generation {self.generation}")
         self.server.serves(self, before)
 
@@ -202,7 +208,13 @@ class SimClient:
         held = self.worker._catalog if keeps_routes else None  # as from its file
         self.worker = self._worker(held)
         if held is None:
-            self.generation, self.routes = 0, {}
+            self.generation, self.routes, self.compared = 0, {}, {}
+
+
+def _arms(entry: Entry) -> Arms:
+    """The arms of a prompt that are compared, by version; empty if none are."""
+    both = (entry.control, entry.candidate)
+    return {served.version: served.arm for served in both if served and served.arm}
 
 
 def process(
@@ -214,7 +226,9 @@ def process(
     rng: random.Random,
     now_ms: int,
     faults: Mapping[str, object] | frozenset[str] = frozenset(),
+    astray_bp: int = 0,
 ) -> SimClient:
     """A process that begins now and knows nothing yet."""
     work = Work(name, environment, truth, traffic, rng, raw_retries="raw_retries" in faults)
+    work.units.astray_bp = astray_bp
     return SimClient(name, server, work, now_ms)

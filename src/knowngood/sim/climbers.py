@@ -56,7 +56,7 @@ def meddle_with_rollouts(person: Person, rng: random.Random) -> None:
         case "abort":
             person.abort(prompt)
         case "replan" if rollout is not None:
-            person.replan(prompt, _another(rollout, rng))
+            person.replan(prompt, another(rollout, rng))
 
 
 def _good(person: Person, prompt: str, rng: random.Random) -> str | None:
@@ -75,7 +75,7 @@ def _roll_back(
     person.roll_back(prompt, request, think_ms)
 
 
-def _another(rollout: Rollout, rng: random.Random) -> Ladder:
+def another(rollout: Rollout, rng: random.Random) -> Ladder:
     """Other stages, a shorter or longer hold, and now and then a ladder that makes no sense."""
     canary = rollout.kind is RolloutKind.CANARY
     words = rng.choice(CANARIES if canary else GRADUALS)

@@ -11,6 +11,7 @@ from knowngood.core.policy import PolicyFile
 from knowngood.engine.ingest import Ingest
 from knowngood.engine.loop import Engine, begin_ms
 from knowngood.engine.reconcile import Look, _guarded, new_reconciler
+from knowngood.engine.retain import Sweep
 from knowngood.ports import Notifier, Store
 from knowngood.sim.faults import Crash, FlakyNotifier, Gate, Injected, Nemesis, Stall, sim_store
 
@@ -60,6 +61,7 @@ class SimEngine:
     nemesis: Nemesis
     tick_ms: int
     skews_ms: tuple[int, ...] = SKEWS_MS
+    sweep_ms: tuple[int, int] | None = None  # how soon and how often it purges; None: as in life
     gate: Gate = field(init=False)
     engine: Engine | None = None
     held: bool = False  # between a decision and its apply
@@ -99,6 +101,7 @@ class SimEngine:
             notifiers={n: FlakyNotifier(inner, self.gate) for n, inner in self.notifiers.items()},
             on_error=lambda _, error: self._failed(error),
             compacted_ms=now_ms,
+            sweep=Sweep(*self.sweep_ms) if self.sweep_ms else Sweep(),
         )
         self.held = self.frozen = False
         self.stalled = None

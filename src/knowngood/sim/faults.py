@@ -7,6 +7,7 @@ from typing import Any
 
 from knowngood.core.history import Delivery
 from knowngood.core.model import Change, ClientSeen, State
+from knowngood.core.purge import Purge
 from knowngood.core.window import Bucket
 from knowngood.ports import (
     NO_UNITS,
@@ -17,6 +18,7 @@ from knowngood.ports import (
     Outbox,
     Page,
     Rejected,
+    Retention,
     Retry,
     Series,
     States,
@@ -28,6 +30,7 @@ from knowngood.sim.passing import (
     PassingCheckpoints,
     PassingDeliveries,
     PassingOutbox,
+    PassingRetention,
     PassingSeries,
     PassingStates,
 )
@@ -79,6 +82,8 @@ POINTS = (
     "notify.before",
     "notify.after",
     "sent.after",
+    "purge.before",
+    "purge.after",
     "noted.after",
 )
 
@@ -207,8 +212,10 @@ def sim_store(store: Store, gate: Gate) -> Store:
         checkpoints=GatedCheckpoints(store.checkpoints, gate),
         evaluations=store.evaluations,
         releases=store.releases,
-        retention=store.retention,
+        retention=GatedRetention(store.retention, gate),
         units=store.units,
+        runs=store.runs,
+        outside=store.outside,
         deliveries=GatedDeliveries(store.deliveries, gate),
     )
 
@@ -288,6 +295,26 @@ class GatedOutbox(PassingOutbox):
         """See ports.Outbox; may die after the write."""
         self.inner.sent(message_id, receipt, now_ms)
         self.gate.passes("sent.after")
+
+
+class GatedRetention(PassingRetention):
+    """The purges as one engine reaches them."""
+
+    def __init__(self, inner: Retention, gate: Gate) -> None:
+        """Behind `gate`."""
+        super().__init__(inner)
+        self.gate = gate
+
+    def purge(self, order: Purge, now_ms: int) -> list[str]:
+        """See ports.Retention; may die or fail before or after the write."""
+        self.gate.passes("purge.before")
+        if self.gate.nemesis.strikes("refuse"):
+            raise Injected("the store refuses a purge")
+        gone = self.inner.purge(order, now_ms)
+        self.gate.passes("purge.after")
+        if self.gate.nemesis.strikes("lost_ack"):
+            raise Injected("the answer to a purge was lost")
+        return gone
 
 
 class GatedDeliveries(PassingDeliveries):

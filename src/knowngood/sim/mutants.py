@@ -41,6 +41,9 @@ from knowngood.ports import Delivered, Rejected
 from knowngood.sdk import worker
 from knowngood.sdk.snapshot import parse_snapshot
 from knowngood.sim import traps, world
+from knowngood.sim.mutants_comparison import COMPARISON_MUTANTS, COMPARISON_STORIES
+from knowngood.sim.mutants_releases import RELEASE_MUTANTS, RELEASE_STORIES
+from knowngood.sim.mutants_retention import RETENTION_MUTANTS
 from knowngood.sim.mutants_rollouts import ROLLOUT_MUTANTS, ROLLOUT_STORIES
 from knowngood.sim.scenarios import Scenario
 
@@ -422,6 +425,8 @@ STORIES: Mapping[Callable[[], list[Patch]], Callable[[], Scenario]] = {
     verifies_for_ever: traps.silence_after_a_rollback,
     brakes_hold_people: traps.rollback_under_a_hold,
     **ROLLOUT_STORIES,
+    **COMPARISON_STORIES,
+    **RELEASE_STORIES,
 }
 MUTANTS = tuple(
     Mutant(patches.__name__, patches, STORIES.get(patches))
@@ -462,5 +467,8 @@ MUTANTS = tuple(
         nobody_is_told,
         slow_is_well,
         *ROLLOUT_MUTANTS,
+        *RETENTION_MUTANTS,
+        *COMPARISON_MUTANTS,
+        *RELEASE_MUTANTS,
     )
 )

@@ -22,7 +22,7 @@ from knowngood.core.steps import (
     switch,
 )
 from knowngood.core.steps.case import IDLE, Case, Step
-from knowngood.core.watch import TARGET_ILL
+from knowngood.core.watch import TARGET_ILL, WORSE_THAN_REPLACED
 from knowngood.sim import traps_rollouts
 from knowngood.sim.scenarios import Scenario
 
@@ -147,7 +147,7 @@ def target_not_watched() -> list[Patch]:
 
     def unseen(findings: Any, version: str, *given: Any) -> Any:
         found = real(findings, version, *given)
-        return tuple(f for f in found if f.trigger != TARGET_ILL)
+        return tuple(f for f in found if f.trigger not in (TARGET_ILL, WORSE_THAN_REPLACED))
 
     return [(gradual, "breaches", unseen)]
 

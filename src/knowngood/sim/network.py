@@ -4,7 +4,9 @@ import json
 from typing import TYPE_CHECKING
 
 from knowngood import wire
-from knowngood.core.model import Route
+from knowngood.core.model import State
+from knowngood.core.retention import hot_versions
+from knowngood.engine.compared import compared
 from knowngood.sim.clients import SimClient
 from knowngood.sim.engines import SimEngine
 
@@ -111,20 +113,22 @@ class Network:
         return generation, kept[generation]
 
     def _body(self, environment: str, generation: int) -> bytes:
-        """The snapshot as a server makes it: every route with the contents of its arms."""
-        store = self.world.store
-        routed = [(s.prompt, s.route) for s in store.states.all(environment) if s.route]
-        prompts = {prompt: self._prompt(prompt, route) for prompt, route in routed}
+        """The snapshot as a server makes it: every route with the contents of its hot versions."""
+        states = [state for state in self.world.store.states.all(environment) if state.route]
+        prompts = {state.prompt: self._prompt(state) for state in states}
         snapshot = wire.Snapshot(
             environment, generation, self.world.policy.scores, prompts, boot="lineage"
         )
         return json.dumps(wire.encode_snapshot(snapshot)).encode()
 
-    def _prompt(self, prompt: str, route: Route) -> wire.PromptSnapshot:
-        registry = self.world.store.registry
-        versions = [registry.get(prompt, arm.version) for arm in route.arms]
+    def _prompt(self, state: State) -> wire.PromptSnapshot:
+        assert state.route is not None
+        store, policy = self.world.store, self.world.policy.for_prompt(state.prompt)
+        pinned = [pin.version for pin in store.retention.pins(state.prompt)]
+        hot = hot_versions(state, policy, pinned)
+        versions = [store.registry.get(state.prompt, version) for version in hot]
         contents = {v.version: wire.VersionContent(v.content, v.digest) for v in versions}
-        return wire.PromptSnapshot(route, contents)
+        return wire.PromptSnapshot(state.route, contents, compared(state))
 
     # --- Who reaches whom
 

@@ -9,12 +9,15 @@ from knowngood.core.model import (
     ClientSeen,
     State,
 )
+from knowngood.core.purge import Purge
+from knowngood.core.retention import Pin
 from knowngood.core.window import Bucket
 from knowngood.ports import (
     NO_UNITS,
     Checkpoints,
     Deliveries,
     Outbox,
+    Retention,
     Series,
     States,
     UnitKey,
@@ -130,6 +133,30 @@ class PassingOutbox:
     def waiting_count(self) -> int:
         """Pass on."""
         return self.inner.waiting_count()
+
+
+class PassingRetention:
+    """The pins and purges of another store. See ports.Retention."""
+
+    def __init__(self, inner: Retention) -> None:
+        """Pass on to `inner`."""
+        self.inner = inner
+
+    def pins(self, prompt: str | None = None) -> list[Pin]:
+        """Pass on."""
+        return self.inner.pins(prompt)
+
+    def pin(self, pin: Pin, policy_revision: str) -> bool:
+        """Pass on."""
+        return self.inner.pin(pin, policy_revision)
+
+    def unpin(self, pin: Pin, policy_revision: str) -> bool:
+        """Pass on."""
+        return self.inner.unpin(pin, policy_revision)
+
+    def purge(self, order: Purge, now_ms: int) -> list[str]:
+        """Pass on."""
+        return self.inner.purge(order, now_ms)
 
 
 class PassingDeliveries:

@@ -1,7 +1,7 @@
 """Simulated people: they promote, split, roll back, vouch and turn automation off."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from knowngood.core.day import healthy_day, leaving
@@ -13,13 +13,16 @@ from knowngood.core.model import (
     Arm,
     Change,
     Confirming,
+    Partner,
     Standing,
     State,
 )
 from knowngood.core.rollout import Ladder
-from knowngood.core.steps import operator, rollouts
+from knowngood.core.steps import jointly, operator, rollouts
 from knowngood.core.steps.case import Case
+from knowngood.core.steps.together import last_release
 from knowngood.core.window import Window
+from knowngood.engine.observe import partners
 from knowngood.engine.reconcile import Look
 from knowngood.sim.clients import ENVIRONMENT
 from knowngood.sim.faults import Nemesis
@@ -69,34 +72,35 @@ class Person:
         """Promote up a ladder, the policy's unless given; whoever does overrides closed gates."""
         rules = self.world.policy.for_prompt(prompt)
         steps, holdback_bp = steps or rules.canary, rules.bake.holdback_bp
-        asked = rollouts.Promotion(version, steps, holdback_bp, because, self.name, override)
-        self._do(prompt, lambda s: rollouts.begin(s, asked, self._outgoing(s), self.world.clock_ms))
+        asked = rollouts.Promotion(version, steps, holdback_bp, because, self.name, override, rules)
+        self._do(prompt, lambda s: rollouts.begin(s, asked, self.outgoing(s), self.world.clock_ms))
 
     def pause(self, prompt: str) -> None:
         """Let a rollout stay where it is."""
         because = "let me look"
-        self._do(prompt, lambda s: rollouts.pause(s, because, self.name, self.world.clock_ms))
+        self._order(prompt, lambda s: rollouts.pause(s, because, self.name, self.world.clock_ms))
 
     def resume(self, prompt: str) -> None:
         """Let it go on."""
-        self._do(prompt, lambda s: rollouts.resume(s, "looks fine", self.world.clock_ms))
+        self._order(prompt, lambda s: rollouts.resume(s, "looks fine", self.world.clock_ms))
 
     def replan(self, prompt: str, steps: Ladder) -> None:
         """Give it other stages from here on."""
-        self._do(prompt, lambda s: rollouts.replan(s, steps, "other stages", self.world.clock_ms))
+        because = "other stages"
+        self._order(prompt, lambda s: rollouts.replan(s, steps, because, self.world.clock_ms))
 
     def abort(self, prompt: str) -> None:
         """Take the new version off again."""
-        self._do(prompt, lambda s: rollouts.abort(s, "second thoughts"))
+        self._order(prompt, lambda s: rollouts.abort(s, "second thoughts"), jointly.check_abort)
 
     def skip(self, prompt: str) -> None:
         """Go on to the next stage without proof."""
 
-        def decide(_: State) -> tuple[Action, ...]:
-            seen = self.world.look(prompt, self.environment)
+        def verb(state: State) -> tuple[Action, ...]:
+            seen = self.world.look(state.prompt, self.environment)
             return rollouts.skip(_case(seen), "we are sure", self.name)
 
-        self._do(prompt, decide)
+        self._order(prompt, verb)
 
     def split(
         self, prompt: str, candidate: str, weight_bp: int, override: tuple[str, ...] = ()
@@ -118,18 +122,31 @@ class Person:
     def _move(
         self, prompt: str, arms: tuple[Arm, ...], because: str, override: tuple[str, ...]
     ) -> None:
-        self._do(prompt, lambda s: operator.move(s, arms, because, override, self._outgoing(s)))
+        self._do(prompt, lambda s: operator.move(s, arms, because, override, self.outgoing(s)))
 
-    def roll_back(self, prompt: str, request: operator.RollbackRequest, think_ms: int = 0) -> None:
-        """Go back to a good version; the checkers hear what came of it."""
+    def roll_back(
+        self,
+        prompt: str,
+        request: operator.RollbackRequest,
+        think_ms: int = 0,
+        *,
+        alone: bool = False,
+    ) -> None:
+        """Go back to a good version, with what it was released with; the checkers hear of it."""
         revision = self._state(prompt).revision
 
         def act() -> None:
             # The server looks anew when it is asked, and refuses if the revision has moved on.
             seen = self.world.look(prompt, self.environment)
-            error = self._try(
-                seen.state, lambda: operator.roll_back(_case(seen), request), revision
-            )
+            mates = () if alone else self._partners(seen.state)
+            case = _case(seen)
+            case = replace(case, observed=replace(case.observed, partners=mates))
+
+            def decide() -> tuple[Change, ...]:
+                actions, along = jointly.roll_back(case, request, self.name)
+                return (*self.changes(seen.state, actions, revision), *along.changes)
+
+            error = self._try(seen.state, decide)
             for checker in self.world.checkers:
                 checker.asked(Asked(request, seen.state, error))
 
@@ -151,7 +168,7 @@ class Person:
             lambda s: operator.set_automation(s, off_ms, "maintenance", self.name, now_ms),
         )
 
-    def _outgoing(self, state: State) -> Window | None:
+    def outgoing(self, state: State) -> Window | None:
         """As server.act: the last day of a good version that leaves the whole of the traffic."""
         now_ms = self.world.clock_ms
         policy = self.world.policy.for_prompt(state.prompt)
@@ -165,9 +182,59 @@ class Person:
     def _do(self, prompt: str, decide: Callable[[State], tuple[Action, ...]]) -> None:
         """Read, and apply what follows; slow hands apply what they read a while ago."""
         state = self._state(prompt)
-        slow = self.world.nemesis.strikes("slow_hands")
-        think_ms = self.world.nemesis.between_ms(*THINK_MS) if slow else 0
-        self._after(think_ms, lambda: self._try(state, lambda: decide(state)))
+        self.apply(state, lambda: self.changes(state, decide(state)))
+
+    def _order(
+        self,
+        prompt: str,
+        verb: Callable[[State], tuple[Action, ...]],
+        check: Callable[[State, tuple[Partner, ...]], None] = lambda _, __: None,
+    ) -> None:
+        """As `_do`, and for whatever the version was released with as well."""
+        state = self._state(prompt)
+        mates = self._partners(state)
+
+        def decide() -> tuple[Change, ...]:
+            check(state, mates)
+            given = jointly.order(state, mates, verb)
+            return tuple(
+                change for each, actions in given for change in self.changes(each, actions)
+            )
+
+        self.apply(state, decide)
+
+    def apply(
+        self,
+        state: State,
+        decide: Callable[[], tuple[Change, ...]],
+        think_ms: int | None = None,
+    ) -> None:
+        """Apply what follows from a state that was read, by slow hands a while later."""
+        if think_ms is None:
+            slow = self.world.nemesis.strikes("slow_hands")
+            think_ms = self.world.nemesis.between_ms(*THINK_MS) if slow else 0
+        self._after(think_ms, lambda: self._try(state, decide))
+
+    def _partners(self, state: State) -> tuple[Partner, ...]:
+        """As server.act: also those of what the prompt was taken off last."""
+        gone = last_release(state)
+        return partners(
+            self.world.store,
+            self.world.policy,
+            state,
+            self.world.clock_ms,
+            with_targets=True,
+            besides=(gone,) if gone else (),
+        )
+
+    def changes(
+        self, seen: State, actions: tuple[Action, ...], revision: int | None = None
+    ) -> tuple[Change, ...]:
+        """The actions as a change at the revision that was seen; none for no actions."""
+        if not actions:
+            return ()
+        at = seen.revision if revision is None else revision
+        return (Change(self.environment, seen.prompt, at, actions, self.name, "by hand"),)
 
     def _state(self, prompt: str) -> State:
         return self.world.state(prompt, self.environment)
@@ -178,20 +245,11 @@ class Person:
         else:
             act()
 
-    def _try(
-        self,
-        seen: State,
-        decide: Callable[[], tuple[Action, ...]],
-        revision: int | None = None,
-    ) -> Exception | None:
-        """Apply at the revision that was seen; a refusal with a reason is an answer."""
-        revision = seen.revision if revision is None else revision
+    def _try(self, seen: State, decide: Callable[[], tuple[Change, ...]]) -> Exception | None:
+        """Apply at the revisions that were seen; a refusal with a reason is an answer."""
         try:
-            if actions := decide():
-                change = Change(
-                    self.environment, seen.prompt, revision, actions, self.name, "by hand"
-                )
-                self.world.store.states.apply((change,), self.world.clock_ms)
+            if changes := decide():
+                self.world.store.states.apply(changes, self.world.clock_ms)
         except StaleState as error:
             return error
         except KnowngoodError as error:

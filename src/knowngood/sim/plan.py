@@ -122,6 +122,14 @@ class Plan:
     outages: Mapping[str, tuple[Trouble, ...]] = field(default_factory=dict)
     people: bool = False
     rollouts: bool = False  # people promote as the server does, and move traffic by stages
+    # How long after its start an engine begins to purge, and how often it does; None: as in life.
+    sweep_ms: tuple[int, int] | None = None
+    # So many of an arm's units never report, where arms are compared: something sorts the users.
+    astray_bp: int = 0
+    activities: frozenset[str] = frozenset()  # flavours.ACTIVITIES that go on in it
+    # With rollouts they meddle so many times in a world's life, at most and at least.
+    climbers_share: tuple[int, int] = (100, 20)
+    crowd: bool = True  # people do things at random, beside those of the activities
     deploys: bool = True  # the first version of each prompt is promoted at the beginning
     calms: bool = True  # at the end the faults stop, and everything has to settle
 
@@ -218,6 +226,17 @@ def with_rollouts(plan: Plan, rng: random.Random) -> Plan:
     prompts = tuple(replace(p, load=rng.choice((p.load, 4.0, 8.0, 16.0))) for p in plan.prompts)
     policy = {**plan.policy, "defaults": defaults}
     return replace(plan, prompts=prompts, policy=policy, rollouts=True)
+
+
+def another_prompt(plan: Plan, rng: random.Random) -> Plan:
+    """The same world with one prompt more."""
+    providers = sorted({version.provider for p in plan.prompts for version in p.versions})
+    made = _prompt(rng, f"prompt-{len(plan.prompts) + 1}", providers, plan.seconds)
+    rules = dict(plan.policy["prompts"])
+    if triggers := _triggers(made):
+        rules[made.name] = {"triggers": triggers}
+    policy = {**plan.policy, "prompts": rules}
+    return replace(plan, prompts=(*plan.prompts, made), policy=policy)
 
 
 def _freeze(rng: random.Random, end_ms: int) -> dict[str, str]:

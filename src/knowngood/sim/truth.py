@@ -4,12 +4,12 @@ The judgement never sees this. Checkers hold what it did against it.
 """
 
 from bisect import bisect_left
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from knowngood.core.window import BUCKET_MS, Bucket
-from knowngood.ports import VersionKey
+from knowngood.ports import UnitArm, VersionKey
 
 if TYPE_CHECKING:
     from knowngood.sim.plan import VersionPlan
@@ -73,6 +73,7 @@ class Truth:
     outages: dict[str, list[Trouble]] = field(default_factory=dict)
     providers: dict[PromptVersion, str] = field(default_factory=dict)
     made: dict[VersionKey, "Made"] = field(default_factory=dict)
+    units: dict[UnitArm, dict[int, list[int]]] = field(default_factory=dict)  # [calls, errors]
 
     def learn(self, key: PromptVersion, planned: "VersionPlan") -> None:
         """Take over how a version is planned to be."""
@@ -140,6 +141,14 @@ class Truth:
         made.n += n
         made.bad += bad
         return made
+
+    def count_units(self, arm: UnitArm, seen: Iterable[tuple[int, int, int]]) -> None:
+        """Calls that a process really made for single units: (unit, calls, errors)."""
+        held = self.units.setdefault(arm, {})
+        for unit, calls, errors in seen:
+            sums = held.setdefault(unit, [0, 0])
+            sums[0] += calls
+            sums[1] += errors
 
 
 @dataclass(slots=True)

@@ -7,13 +7,18 @@ from typing import Protocol
 from knowngood.core.errors import StaleState
 from knowngood.core.history import Outgoing
 from knowngood.core.model import (
+    Action,
     Change,
     ClientSeen,
+    Record,
     State,
+    Strike,
 )
+from knowngood.core.purge import Purge
+from knowngood.core.retention import Pin
 from knowngood.core.window import Bucket
 from knowngood.ports import NO_UNITS, Outbox, Series, Store, UnitKey, VersionKey
-from knowngood.sim.passing import PassingOutbox, PassingSeries, PassingStates
+from knowngood.sim.passing import PassingOutbox, PassingRetention, PassingSeries, PassingStates
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +45,18 @@ class Refused:
     untouched: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Purged:
+    """A purge that was carried out: its order, what went, and all that was there before it."""
+
+    order: Purge
+    gone: tuple[str, ...]
+    before: tuple[State, ...]
+    pins: tuple[Pin, ...]
+    there: tuple[str, ...]  # the prompt's versions, oldest first
+    now_ms: int
+
+
 class Witness(Protocol):
     """Who is told of everything that is written."""
 
@@ -56,8 +73,14 @@ class Witness(Protocol):
     def stored(self, key: VersionKey, bucket: Bucket) -> None:
         """A bucket was written."""
 
+    def summed(self, units: Mapping[UnitKey, tuple[int, int]]) -> None:
+        """What single units have shown was added up."""
+
     def heard(self, client_id: str, boot: str, seq: int) -> None:
         """A client's flushes up to `seq` are in the store."""
+
+    def purged(self, event: Purged) -> None:
+        """Versions were purged."""
 
     def settled(self, key: str, sent: bool, words: str) -> None:
         """A message is done with: sent with a receipt, or given up for a reason."""
@@ -76,8 +99,10 @@ def watched(store: Store, witness: Witness) -> Store:
         checkpoints=store.checkpoints,
         evaluations=store.evaluations,
         releases=store.releases,
-        retention=store.retention,
+        retention=WatchedRetention(store, witness),
         units=store.units,
+        runs=store.runs,
+        outside=store.outside,
         deliveries=store.deliveries,
     )
 
@@ -140,8 +165,63 @@ class WatchedSeries(PassingSeries):
         self.inner.append(rows, heard, scored, units)
         for key, bucket in rows:
             self.witness.stored(key, bucket)
+        if units:
+            self.witness.summed(units)
         for client in heard:
             self.witness.heard(client.id, client.boot, client.seq)
+
+
+class WatchedRetention(PassingRetention):
+    """The purges; the witness sees what went, and each line of a ledger that went with it."""
+
+    def __init__(self, store: Store, witness: Witness) -> None:
+        """Seen by `witness`."""
+        super().__init__(store.retention)
+        self.store = store
+        self.witness = witness
+
+    def purge(self, order: Purge, now_ms: int) -> list[str]:
+        """See ports.Retention."""
+        before, pins = self._states(order.prompt), tuple(self.inner.pins(order.prompt))
+        there = tuple(v.version for v in self.store.registry.versions(order.prompt))
+        last = self.store.log.read(limit=1)
+        gone = self.inner.purge(order, now_ms)
+        if gone:
+            self.witness.purged(Purged(order, tuple(gone), before, pins, there, now_ms))
+        self._struck(before, order, last[0].id if last else 0, now_ms)
+        return gone
+
+    def _states(self, prompt: str) -> tuple[State, ...]:
+        return tuple(state for state in self.store.states.all() if state.prompt == prompt)
+
+    def _struck(self, before: tuple[State, ...], order: Purge, line_id: int, now_ms: int) -> None:
+        """A purge strikes what went from the ledgers, as an apply of its own would."""
+        pairs = zip(before, self._states(order.prompt), strict=True)
+        changed = [(old, new) for old, new in pairs if old != new]
+        if not changed:
+            return
+        environment = changed[0][0].environment
+        generation = self.store.states.generation(environment)
+        self.witness.applied(
+            Applied(
+                tuple(self._change(old, new, order, line_id) for old, new in changed),
+                tuple(old for old, _ in changed),
+                tuple(new for _, new in changed),
+                generation,
+                generation,
+                now_ms,
+                self.witness.clock_ms,
+            )
+        )
+
+    def _change(self, before: State, after: State, order: Purge, line_id: int) -> Change:
+        here = (before.environment, before.prompt)
+        lines = self.store.log.read(*here, after_id=line_id)
+        left = {entry.version for entry in after.ledger}
+        struck = [Strike(e.version) for e in before.ledger if e.version not in left]
+        told = [Record(line.kind, line.because, line.detail) for line in lines]
+        actions: tuple[Action, ...] = (*struck, *told)
+        return Change(*here, before.revision, actions, order.actor, order.policy_revision)
 
 
 class WatchedOutbox(PassingOutbox):

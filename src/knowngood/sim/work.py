@@ -17,6 +17,7 @@ from knowngood.sim.draws import failures, labels, latencies
 from knowngood.sim.plan import Labels
 from knowngood.sim.traffic import Traffic
 from knowngood.sim.truth import Truth
+from knowngood.sim.units import Arms, HeldUnits, Seconds
 
 SECOND_MS = 1_000
 ROW_AGE_MAX_MS = 300_000  # as sdk.outbox
@@ -63,21 +64,37 @@ class Work:
     rng: random.Random
     raw_retries: bool = False  # it counts every failure of a unit: not the SDK, and a fault
     rows: dict[CallKey, Row] = field(default_factory=dict)
+    units: HeldUnits = field(default_factory=HeldUnits)
     late: list[tuple[int, int, wire.LateScore]] = field(default_factory=list)  # a heap by when
     call_count: int = 0
     given_count: int = 0
 
-    def second(self, prompt: str, route: Route, at_ms: int) -> None:
-        """Make the calls of one prompt in one second, on this route."""
+    def second(self, prompt: str, route: Route, at_ms: int, arms: Arms | None = None) -> None:
+        """Make the calls of one prompt in one second, on this route, of which arms are compared."""
         load = self.traffic.load(prompt, at_ms)
         count = int(load) + (self.rng.random() < load % 1)
         if count == 0:
+            return
+        if arms:
+            self._by_unit(prompt, route, count, at_ms, arms)
             return
         if len(route.arms) == 1:
             self._calls(prompt, route.arms[0].version, count, at_ms)
             return
         for version, share in self._shares(route, count).items():
             self._calls(prompt, version, share, at_ms)
+
+    def _by_unit(self, prompt: str, route: Route, count: int, at_ms: int, arms: Arms) -> None:
+        """Each call has its unit; who fails and who is labelled is a matter of chance."""
+        drawn: dict[str, list[str]] = {}
+        for _ in range(count):
+            user = f"user-{self.rng.randrange(UNITS)}"
+            drawn.setdefault(choose(route, user).version, []).append(user)
+        for version, users in drawn.items():
+            seen = self.units.of(prompt, version, arms[version], users)
+            self._calls(prompt, version, len(users), at_ms, seen)
+            key = (self.environment, prompt, version)
+            self.truth.count_units((key, seen.arm.generation), seen.calls_and_errors())
 
     def _shares(self, route: Route, count: int) -> dict[str, int]:
         rng, shares = self.rng, dict.fromkeys((arm.version for arm in route.arms), 0)
@@ -91,7 +108,9 @@ class Work:
             shares[control.version] += rest - more
         return {version: share for version, share in shares.items() if share}
 
-    def _calls(self, prompt: str, version: str, count: int, at_ms: int) -> None:
+    def _calls(
+        self, prompt: str, version: str, count: int, at_ms: int, units: Seconds | None = None
+    ) -> None:
         key = (self.environment, prompt, version)
         rate, kind = self.truth.failing(key, at_ms)
         bad = failures(self.rng, count, rate)
@@ -99,6 +118,8 @@ class Work:
         if row is None:
             row = self.rows[prompt, version, at_ms] = Row()
         made = self.truth.count(key, count, bad)
+        if units is not None:
+            units.failed(bad)
         row.ok += count - bad
         if bad:
             row.bad += bad
@@ -113,7 +134,7 @@ class Work:
         if plan.timed:
             made.timed += self._time(row, key, count - bad, bad if kind == "timeout" else 0, at_ms)
         if plan.labels is not None:
-            made.labelled += self._label(row, key, plan.labels, count - bad, at_ms)
+            made.labelled += self._label(row, key, plan.labels, count - bad, at_ms, units)
 
     def _time(self, row: Row, key: VersionKey, ok: int, timeouts: int, at_ms: int) -> int:
         """Latencies are of calls that were answered or given up, as sdk.outbox has it."""
@@ -124,7 +145,9 @@ class Work:
             row.latency[TIMEOUT_BIN] = row.latency.get(TIMEOUT_BIN, 0) + timeouts
         return ok + timeouts
 
-    def _label(self, row: Row, key: VersionKey, plan: Labels, ok: int, at_ms: int) -> int:
+    def _label(
+        self, row: Row, key: VersionKey, plan: Labels, ok: int, at_ms: int, units: Seconds | None
+    ) -> int:
         """Labels that come with their call are in its row, the others wait for their time."""
         given = failures(self.rng, ok, plan.share)
         if given == 0:
@@ -133,15 +156,21 @@ class Work:
         in_time = failures(self.rng, given, plan.in_time)
         for index, n in labels(self.rng, in_time, mean_bin, plan.graded).items():
             row.scores[index] = row.scores.get(index, 0) + n
+            if units is not None:
+                units.scored(SCORE, index, n)
         late = given - in_time - failures(self.rng, given - in_time, plan.missing)
         for index, n in labels(self.rng, late, mean_bin, plan.graded).items():
             for _ in range(n):
-                self._judge_later(key, plan, index, at_ms)
+                self._judge_later(key, plan, index, at_ms, units)
         return in_time + late
 
-    def _judge_later(self, key: VersionKey, plan: Labels, index: int, at_ms: int) -> None:
+    def _judge_later(
+        self, key: VersionKey, plan: Labels, index: int, at_ms: int, units: Seconds | None
+    ) -> None:
         self.call_count += 1
-        call = wire.call_id(*key, at_ms // SECOND_MS, f"{self.name}-{self.call_count}")
+        name = f"{self.name}-{self.call_count}"
+        name = name if units is None else units.tagged(name)
+        call = wire.call_id(*key, at_ms // SECOND_MS, name)
         slowest_ms = plan.delay_ms * (1 + (plan.bias - 1) * (1 - index / SCORE_BINS))
         due_ms = at_ms + SECOND_MS + int(self.rng.random() * slowest_ms)
         self._give(due_ms, call, index)
@@ -170,3 +199,4 @@ class Work:
         """The process ends without a word: what was not sent is gone."""
         self.rows.clear()
         self.late.clear()
+        self.units.lose()

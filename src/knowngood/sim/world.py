@@ -9,7 +9,7 @@ One of the three places that name a concrete store.
 
 import heapq
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from hashlib import blake2b
@@ -20,31 +20,23 @@ from knowngood.core.model import Change, Content, State, Version
 from knowngood.core.window import Bucket
 from knowngood.engine.ingest import closed_until_ms
 from knowngood.engine.reconcile import Look, look, new_reconciler
-from knowngood.ports import Delivered, Page, Rejected, Retry, VersionKey
+from knowngood.ports import Delivered, Page, Rejected, Retry, UnitKey, VersionKey
 from knowngood.sim.checkers import LAWS, Checker
 from knowngood.sim.clients import ENVIRONMENT, STAGING, SimClient, process
 from knowngood.sim.climbers import meddle_with_rollouts
 from knowngood.sim.engines import SKEWS_MS, SYNCHRONISED_MS, SimEngine
 from knowngood.sim.faults import Nemesis
+from knowngood.sim.flavours import ACTIVITIES, Flavour, flavoured_plan
 from knowngood.sim.network import Network
 from knowngood.sim.people import Person, meddle
-from knowngood.sim.plan import (
-    DEFAULT_SECONDS,
-    START_MS,
-    Plan,
-    Share,
-    seeded_plan,
-    with_rollouts,
-)
+from knowngood.sim.plan import DEFAULT_SECONDS, START_MS, Plan, Share, VersionPlan
 from knowngood.sim.traffic import traffic
 from knowngood.sim.truth import Accepted, Truth
-from knowngood.sim.watch import Applied, Refused, watched
+from knowngood.sim.watch import Applied, Purged, Refused, watched
 from knowngood.store import memory as memory  # the mutants change it from here
 
 SETTLED_MS = 200_000  # a window, a confirmation, and a verification up to its deadline
-PEOPLE_SHARE = (50, 8)  # people meddle that many times in a world's life, at most and at least
-CLIMBERS_SHARE = (100, 20)  # and so many times with rollouts
-ROLLOUTS_SHARE = 0.75  # of the worlds
+PEOPLE_SHARE = (50, 8)  # people meddle so many times in a world's life, at most and at least
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,10 +169,15 @@ class World:
                     text=f"{prompt.name} {planned.name}", config={"provider": planned.provider}
                 )
                 made_ms = START_MS - 1_000_000 + number
-                self.store.registry.put(
-                    Version(prompt.name, planned.name, content, digest(content), "author", made_ms)
-                )
-                self.truth.learn((prompt.name, planned.name), planned)
+                self.push(prompt.name, planned, content, made_ms)
+
+    def push(self, prompt: str, planned: VersionPlan, content: Content, now_ms: int) -> None:
+        """Push a version that will be as planned. Raises as the registry does."""
+        version = Version(prompt, planned.name, content, digest(content), "author", now_ms)
+        if self.store.registry.put(version):
+            self.truth.learn((prompt, planned.name), planned)
+            for checker in self.checkers:
+                checker.pushed(version)
 
     def _engine(self, number: int) -> SimEngine:
         alone = self.plan.engine_count == 1
@@ -193,6 +190,7 @@ class World:
             self.nemesis,
             self.plan.tick_ms,
             SKEWS_MS if alone or "apart" in self.plan.faults else SYNCHRONISED_MS,
+            self.plan.sweep_ms,
         )
         engine.start()
         self.later(1_000 + 137 * number, engine.beat)
@@ -209,6 +207,7 @@ class World:
             self.rng(name),
             self.now_ms,
             self.plan.faults,
+            self.plan.astray_bp,
         )
         client.home = number % self.plan.engine_count
         self.later(self.nemesis.between_ms(0, 999), lambda: self._beat(client))
@@ -224,10 +223,13 @@ class World:
         for prompt in plan.prompts:
             for share in prompt.script:
                 self.at(START_MS + share.at_ms, partial(self._script, prompt.name, share))
-        if plan.people:
+        if plan.people and plan.crowd:
             self.later(self._people_ms(), self._people)
-        if plan.people and plan.rollouts:
+        if plan.people and plan.crowd and plan.rollouts:
             self.later(self._climbers_ms(), self._climb)
+        for activity in ACTIVITIES:
+            if activity.name in plan.activities:
+                activity.begins(self)
         if plan.calms:
             self.at(START_MS + plan.calm_ms, self._calm)
 
@@ -272,7 +274,7 @@ class World:
         self.later(self._climbers_ms(), self._climb)
 
     def _climbers_ms(self) -> int:
-        most, least = CLIMBERS_SHARE
+        most, least = self.plan.climbers_share
         return self.climbers_dice.randint(self.plan.end_ms // most, self.plan.end_ms // least)
 
     def _calm(self) -> None:
@@ -326,10 +328,21 @@ class World:
         """See watch.Witness."""
         self.accepted.stored(key, bucket)
 
+    def summed(self, units: Mapping[UnitKey, tuple[int, int]]) -> None:
+        """See watch.Witness."""
+        for checker in self.checkers:
+            checker.summed(units)
+
     def heard(self, client_id: str, boot: str, seq: int) -> None:
         """See watch.Witness."""
         for checker in self.checkers:
             checker.heard(client_id, boot, seq)
+
+    def purged(self, event: Purged) -> None:
+        """See watch.Witness."""
+        self.say(event.order.actor, f"{event.order.prompt}: purged {', '.join(event.gone)}")
+        for checker in self.checkers:
+            checker.purged(event)
 
     def settled(self, key: str, sent: bool, words: str) -> None:
         """See watch.Witness."""
@@ -351,10 +364,8 @@ def _title(change: Change) -> str:
     return change.prompt if usual else f"{change.environment}/{change.prompt}"
 
 
-def seeded_world(seed: int, seconds: int = DEFAULT_SECONDS, *, plain: bool = False) -> World:
-    """The world of a seed; a plain one is the same without any rollouts."""
-    plan = seeded_plan(random.Random(f"{seed}/plan"), seconds)
-    dice = random.Random(f"rollouts/{seed}")
-    if dice.random() < ROLLOUTS_SHARE and not plain:
-        plan = with_rollouts(plan, dice)
-    return World(plan, seed)
+def seeded_world(
+    seed: int, seconds: int = DEFAULT_SECONDS, flavour: Flavour = Flavour.ALL
+) -> World:
+    """The world of a seed, in a flavour."""
+    return World(flavoured_plan(seed, seconds, flavour), seed)

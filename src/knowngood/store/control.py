@@ -27,6 +27,7 @@ from knowngood.core.model import (
 )
 from knowngood.core.purge import named, refuse_purged, refuse_reuse
 from knowngood.store.database import WRITING, Database, to_text
+from knowngood.store.opened import Timekeeper
 from knowngood.store.tables import audit, environments, outbox, policies, purged, states, versions
 
 STATES_DECODED = 500  # kept ready, some 40 KB each: as many prompts as one status looks at
@@ -138,8 +139,8 @@ def _version(row: Row[Any]) -> Version:
 class SqlStates:
     """The control states in SQL."""
 
-    def __init__(self, database: Database) -> None:
-        self._db = database
+    def __init__(self, database: Database, timekeeper: Timekeeper) -> None:
+        self._db, self._timekeeper = database, timekeeper
 
     def get(self, environment: str, prompt: str) -> State:
         """See ports.States."""
@@ -168,8 +169,6 @@ class SqlStates:
             # Locks the environments' rows, always in the same order: from here on nobody else
             # changes a state in them, not even one that is not written yet.
             generations = generations_of(connection, {environment for environment, _ in wanted})
-            # Read under the lock: a purge holds all of them.
-            refuse_purged(purged_of(connection, named(changes)))
             found = states_in(connection, wanted)
             before = {key: found.get(key) or State(*key) for key in wanted}
             done = commit(
@@ -177,8 +176,12 @@ class SqlStates:
                 before,
                 generations,
                 lambda environment, prompt: last_line(connection, environment, prompt),
+                self._timekeeper.at_ms(now_ms),  # under the lock, however long that took
                 now_ms,
             )
+            # Read under the lock: a purge holds all of them. Whoever has read what is there now
+            # names something that is gone; others are told to read again.
+            refuse_purged(purged_of(connection, named(changes)))
             write_states(self._db, connection, done)
         return list(done.states)
 

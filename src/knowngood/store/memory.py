@@ -38,16 +38,18 @@ from knowngood.core.window import Bucket
 from knowngood.ports import NO_UNITS, UnitArm, UnitKey, VersionKey
 from knowngood.store.memory_data import Data, Timeline
 from knowngood.store.memory_deliveries import MemoryDeliveries
+from knowngood.store.memory_outside import MemoryOutside
+from knowngood.store.memory_runs import MemoryRuns
 from knowngood.store.memory_versions import MemoryEvaluations, MemoryReleases
-from knowngood.store.opened import OpenStore
+from knowngood.store.opened import OpenStore, Timekeeper
 
 
 def open_memory() -> OpenStore:
     """An empty store."""
-    data = Data()
+    data, timekeeper = Data(), Timekeeper()
     return OpenStore(
         registry=MemoryRegistry(data),
-        states=MemoryStates(data),
+        states=MemoryStates(data, timekeeper),
         log=MemoryLog(data),
         outbox=MemoryOutbox(data),
         series=MemorySeries(data),
@@ -58,8 +60,11 @@ def open_memory() -> OpenStore:
         releases=MemoryReleases(data),
         retention=MemoryRetention(data),
         units=MemoryUnits(data),
+        runs=MemoryRuns(data),
+        outside=MemoryOutside(data),
         deliveries=MemoryDeliveries(data),
         close=lambda: None,
+        timekeeper=timekeeper,
     )
 
 
@@ -119,8 +124,8 @@ class MemoryRegistry:
 class MemoryStates:
     """The control states in memory."""
 
-    def __init__(self, data: Data) -> None:
-        self._data = data
+    def __init__(self, data: Data, timekeeper: Timekeeper | None = None) -> None:
+        self._data, self._timekeeper = data, timekeeper or Timekeeper()
 
     def get(self, environment: str, prompt: str) -> State:
         """See ports.States."""
@@ -144,8 +149,10 @@ class MemoryStates:
         with data.lock:
             before = {key: self.get(*key) for key in keys(changes)}
             generations = {key[0]: data.generation(key[0]) for key in before}
+            at_ms = self._timekeeper.at_ms(now_ms)
+            done = commit(changes, before, generations, self._last_line, at_ms, now_ms)
+            # Whoever has read what is there now names something that is gone; others read again.
             refuse_purged(named(changes) & data.purged.keys())
-            done = commit(changes, before, generations, self._last_line, now_ms)
             # Nothing below can fail: everything is written, or nothing was.
             data.states.update(zip(before, done.states, strict=True))
             data.generations.update(done.generations)

@@ -17,9 +17,11 @@ from knowngood.core.model import (
     State,
     Version,
 )
+from knowngood.core.outside import OutsideAlert
 from knowngood.core.release import Release
 from knowngood.core.retention import Pin
 from knowngood.core.rollup import HOURS_KEPT_MS, coarser, steps
+from knowngood.core.runbook_run import Run
 from knowngood.core.window import Bucket, merge
 from knowngood.ports import UnitArm, VersionKey
 
@@ -81,8 +83,11 @@ class Data:
     checkpoints: dict[VersionKey, tuple[int, Any]] = field(default_factory=dict)
     evaluations: list[Evaluation] = field(default_factory=list)
     releases: dict[str, Release] = field(default_factory=dict)
+    runs: dict[str, Run] = field(default_factory=dict)
     pins: dict[tuple[str, str], Pin] = field(default_factory=dict)
     purged: dict[tuple[str, str], str] = field(default_factory=dict)  # digests
+    outside: dict[tuple[str, str], OutsideAlert] = field(default_factory=dict)
+    taken: dict[tuple[str, str], int] = field(default_factory=dict)  # when, in ms
     units: dict[UnitArm, dict[tuple[int, str], tuple[int, int]]] = field(default_factory=dict)
 
     def generation(self, environment: str) -> int:

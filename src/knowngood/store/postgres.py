@@ -20,9 +20,11 @@ from knowngood.store.deliveries import SqlDeliveries
 from knowngood.store.evaluations import SqlEvaluations
 from knowngood.store.migrate import ensure
 from knowngood.store.observations import SqlClients, SqlSeries
-from knowngood.store.opened import OpenStore
+from knowngood.store.opened import OpenStore, Timekeeper
+from knowngood.store.outside import SqlOutside
 from knowngood.store.releases import SqlReleases
 from knowngood.store.retention import SqlRetention
+from knowngood.store.runs import SqlRuns
 from knowngood.store.tables import CONTROL_SCHEMA, OBSERVATIONS_SCHEMA
 from knowngood.store.units import SqlUnits
 
@@ -40,6 +42,8 @@ LOCKS = {
     "retention": 5,
     "units": 6,
     "deliveries": 7,
+    "runs": 8,
+    "outside": 9,
 }
 
 
@@ -63,9 +67,10 @@ def open_postgres(url: str) -> OpenStore:
     except BaseException:
         engine.dispose()
         raise
+    timekeeper = Timekeeper()
     return OpenStore(
         registry=SqlRegistry(database),
-        states=SqlStates(database),
+        states=SqlStates(database, timekeeper),
         log=SqlLog(database),
         outbox=SqlOutbox(database),
         series=SqlSeries(database),
@@ -75,9 +80,12 @@ def open_postgres(url: str) -> OpenStore:
         evaluations=SqlEvaluations(database),
         releases=SqlReleases(database),
         retention=SqlRetention(database),
+        runs=SqlRuns(database),
         units=SqlUnits(database),
+        outside=SqlOutside(database),
         deliveries=SqlDeliveries(database),
         close=engine.dispose,
+        timekeeper=timekeeper,
     )
 
 

@@ -80,6 +80,7 @@ class SqlRetention:
                     },
                     lambda environment, prompt: last_line(connection, environment, prompt),
                     now_ms,
+                    now_ms,
                 )
                 write_states(self._db, connection, struck)
             for version, digest in done.digests.items():

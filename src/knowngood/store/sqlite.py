@@ -30,9 +30,11 @@ from knowngood.store.deliveries import SqlDeliveries
 from knowngood.store.evaluations import SqlEvaluations
 from knowngood.store.migrate import ensure
 from knowngood.store.observations import SqlClients, SqlSeries
-from knowngood.store.opened import OpenStore
+from knowngood.store.opened import OpenStore, Timekeeper
+from knowngood.store.outside import SqlOutside
 from knowngood.store.releases import SqlReleases
 from knowngood.store.retention import SqlRetention
+from knowngood.store.runs import SqlRuns
 from knowngood.store.tables import CONTROL_SCHEMA, OBSERVATIONS_SCHEMA, Schema
 from knowngood.store.units import SqlUnits
 
@@ -74,9 +76,10 @@ def open_sqlite(path: str | Path, *, observations_needed: bool = True) -> OpenSt
         for engine in engines:
             engine.dispose()
 
+    timekeeper = Timekeeper()
     return OpenStore(
         registry=SqlRegistry(control),
-        states=SqlStates(control),
+        states=SqlStates(control, timekeeper),
         log=SqlLog(control),
         outbox=SqlOutbox(control),
         series=series,
@@ -86,9 +89,12 @@ def open_sqlite(path: str | Path, *, observations_needed: bool = True) -> OpenSt
         evaluations=SqlEvaluations(control),
         releases=SqlReleases(control),
         retention=SqlRetention(control),
+        runs=SqlRuns(control),
         units=units,
+        outside=SqlOutside(control),
         deliveries=SqlDeliveries(control),
         close=close,
+        timekeeper=timekeeper,
     )
 
 

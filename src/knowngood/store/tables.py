@@ -161,6 +161,49 @@ purged = Table(
     Column("purged_ms", BigInteger, nullable=False),
 )
 
+runbook_runs = Table(
+    "runbook_runs",
+    CONTROL,
+    Column("seq", RowId, primary_key=True, autoincrement=True),
+    Column("id", Text, nullable=False, unique=True),
+    Column("incident", Text, nullable=False),
+    Column("revision", BigInteger, nullable=False),
+    Column("body", Text, nullable=False),
+    Index("runbook_runs_incident", "incident", "seq"),
+    sqlite_autoincrement=True,
+)
+
+inbound_evidence = Table(
+    "inbound_evidence",
+    CONTROL,
+    Column("id", RowId, primary_key=True, autoincrement=True),
+    Column("source", Text, nullable=False),
+    Column("key", Text, nullable=False),  # JSON
+    Column("status", Text, nullable=False),
+    Column("environment", Text, nullable=False),
+    Column("prompt", Text, nullable=False),
+    Column("began_ms", BigInteger, nullable=False),
+    Column("ended_ms", BigInteger),
+    Column("at_ms", BigInteger, nullable=False),
+    Column("seen_ms", BigInteger, nullable=False),
+    Column("digest", Text, nullable=False),  # sha256 of the body that it came in
+    Column("body", Text, nullable=False),  # JSON
+    UniqueConstraint("source", "key", name="inbound_evidence_key"),
+    Index("inbound_evidence_of", "environment", "prompt", "began_ms"),
+    Index("inbound_evidence_seen", "seen_ms"),
+    sqlite_autoincrement=True,
+)
+
+# Messages that must not be taken twice, such as a press of a button.
+inbound_taken = Table(
+    "inbound_taken",
+    CONTROL,
+    Column("source", Text, primary_key=True),
+    Column("key", Text, primary_key=True),  # JSON
+    Column("at_ms", BigInteger, nullable=False),
+    Index("inbound_taken_at", "at_ms"),
+)
+
 series = Table(
     "series",
     OBSERVATIONS,
@@ -252,5 +295,5 @@ class Schema:
         return f"knowngood_{self.name}_version"
 
 
-CONTROL_SCHEMA = Schema("control", CONTROL, "0005")
+CONTROL_SCHEMA = Schema("control", CONTROL, "0008")
 OBSERVATIONS_SCHEMA = Schema("observations", OBSERVATIONS, "0004")

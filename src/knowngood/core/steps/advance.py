@@ -4,7 +4,17 @@ from dataclasses import replace
 
 from knowngood.core import ladder
 from knowngood.core.gate import Gate
-from knowngood.core.model import Action, MoveRoute, Record, SetRollout, State, Wait
+from knowngood.core.model import (
+    Action,
+    Enter,
+    MoveRoute,
+    Record,
+    SetRollout,
+    State,
+    Verifying,
+    Wait,
+    whole,
+)
 from knowngood.core.rollout import Rollout
 from knowngood.core.steps.case import Case, Step
 
@@ -29,6 +39,31 @@ def stage_actions(
         MoveRoute(ladder.arms(onward), state.route.salt),
         SetRollout(onward),
         Record("rollout.stage", words, detail),
+    )
+
+
+def completed(rollout: Rollout, because: str, deadline_ms: int, now_ms: int) -> tuple[Action, ...]:
+    """The last stage of a gradual rollback: everybody is on the target, which is verified now."""
+    automatic = rollout.actor == "system"
+    verify = Verifying(
+        from_version=rollout.from_version,
+        to_version=rollout.to_version,
+        triggers=rollout.triggers,
+        began_ms=now_ms,
+        deadline_ms=now_ms + deadline_ms,
+        by="system" if automatic else "operator",
+        automatic=automatic,
+        unseen=True,
+    )
+    detail = {
+        "from": rollout.from_version,
+        "to": rollout.to_version,
+        "took_ms": now_ms - rollout.began_ms,
+    }
+    return (
+        MoveRoute(whole(rollout.to_version)),
+        Enter(verify),
+        Record("rollback.completed", because, detail),
     )
 
 
@@ -64,8 +99,16 @@ def of_stage(case: Case, rollout: Rollout) -> tuple[int, int]:
     """The calls of the version on trial since its stage is in force, and how many failed.
 
     What it has shown at a smaller share is no proof for a larger one: some harm comes with the
-    load. Detectors that had to begin anew have forgotten what came before, too.
+    load. An alarm that ended within the stage began its calls anew. Where fewer are known than had
+    been then, whoever noted them saw more: only what is seen of the stage itself counts.
     """
-    calls = case.observed.evidence(rollout.moving).lifetime
+    evidence = case.observed.evidence(rollout.moving)
+    calls, entry = evidence.lifetime, case.state.entry(rollout.moving)
+    fresh_ms = entry.fresh_ms if entry else None
+    if fresh_ms is not None and fresh_ms >= rollout.stage_ms:
+        return calls.call_count, calls.error_count
     n, bad = calls.call_count - rollout.before_count, calls.error_count - rollout.before_bad_count
-    return (calls.call_count, calls.error_count) if n < 0 or bad < 0 else (n, bad)
+    if n >= 0 and bad >= 0:
+        return n, bad
+    seen = evidence.since(rollout.stage_ms)
+    return seen.call_count, seen.error_count

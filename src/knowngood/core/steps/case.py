@@ -5,6 +5,7 @@ from typing import Any
 
 from knowngood.core.asking import Purpose
 from knowngood.core.codec import to_data
+from knowngood.core.drill import DRILL_AUDIENCE, DRILL_MARK, is_drill
 from knowngood.core.explain import finding_words, proof_words
 from knowngood.core.model import (
     Action,
@@ -19,6 +20,7 @@ from knowngood.core.model import (
     Wait,
 )
 from knowngood.core.rules import PromptPolicy
+from knowngood.core.runbook_pick import runbook_of_page
 from knowngood.core.window import to_row
 
 USUAL_ENVIRONMENT = "production"  # what a command acts on that names none
@@ -60,6 +62,7 @@ class Step:
     waiting_on: tuple[Wait, ...] = ()
     fleet_actions: tuple[Action, ...] = ()
     companions: tuple[Change, ...] = ()
+    before_ms: int | None = None  # what is done holds only before this moment
 
 
 IDLE = Step()
@@ -77,10 +80,14 @@ def page(
     thread: str = "",
     question: int | None = None,
 ) -> tuple[Notify, ...]:
-    """A message to people; none from an environment that never pages."""
-    if case.state.environment in QUIET_ENVIRONMENTS:
+    """A message to people; none from an environment that never pages, unless it is a drill's."""
+    body += runbook_line(key, case.findings)
+    if case.state.environment not in QUIET_ENVIRONMENTS:
+        return (Notify(key, audience, severity, subject, body, purpose, thread, question),)
+    if not _is_drill(case):
         return ()
-    return (Notify(key, audience, severity, subject, body, purpose, thread, question),)
+    said = f"For {audience}, if this were no drill: {body}"
+    return (Notify(key, DRILL_AUDIENCE, severity, f"{DRILL_MARK} {subject}", said),)
 
 
 def resolved(
@@ -102,6 +109,20 @@ def resolved(
             thread=thread,
         )
     )
+
+
+def runbook_line(key: str, findings: tuple[Finding, ...]) -> str:
+    """What a message's body ends with: the command that shows what to do."""
+    name = runbook_of_page(key, findings)
+    place = key.partition(":")[0]
+    return f" Runbook: `knowngood runbook show {name} --incident {place}`." if name else ""
+
+
+def _is_drill(case: Case) -> bool:
+    """Whether the version that it is about is a drill's."""
+    about = [case.state.incident.version] if case.state.incident else []
+    about += [case.suspect] if case.state.route else []
+    return any(is_drill(version) for version in about)
 
 
 def title(case: Case) -> str:

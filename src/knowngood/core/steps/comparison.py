@@ -54,6 +54,15 @@ def with_comparison(
     return replace(rollout, begun=Begun(rule, rollout.share_bp, now_ms, scores, above))
 
 
+def compares_units(state: State, generation: int) -> bool:
+    """Whether what single units show at this generation of the route is still compared.
+
+    An answered comparison too, for as long as its stage is in force: people may ask what it saw.
+    """
+    current = state.route is not None and state.route.generation == generation
+    return current and state.rollout is not None and state.rollout.begun is not None
+
+
 def answer(case: Case, rollout: Rollout) -> Experiment | None:
     """What the comparison says now; None while it is not asked."""
     begun = rollout.begun

@@ -3,13 +3,13 @@
 from dataclasses import replace
 
 from knowngood.core.asking import Purpose, Question
-from knowngood.core.explain import few, wait_words
+from knowngood.core.explain import wait_words
 from knowngood.core.look import breaches
 from knowngood.core.model import (
-    Action,
     Confirming,
     Enter,
     Finding,
+    Notify,
     Record,
     Response,
     SetIncident,
@@ -36,7 +36,7 @@ from knowngood.core.steps.case import (
 from knowngood.core.steps.respond import is_dry_run
 from knowngood.core.steps.switch import automatic_switch
 from knowngood.core.steps.target import choose_target
-from knowngood.core.steps.together import back_together, left_behind
+from knowngood.core.steps.together import Back, back_together
 from knowngood.core.steps.watchdog import LIMIT_MS
 
 
@@ -65,30 +65,21 @@ def confirm(case: Case, phase: Confirming) -> Step:
     target = choose_target(case.state, case.suspect, case.observed.unfit)
     if target is None:
         return hold(case, found, "no_target", _no_target_words(case))
-    return with_release(case, automatic_switch(case, found, target), sentence(found))
+    step = automatic_switch(case, found, target)
+    return with_release(case, step, target, sentence(found))
 
 
-def with_release(case: Case, step: Step, because: str) -> Step:
-    """What it was released with goes back in the same transaction."""
-    if not case.observed.partners:
-        return step
+def with_release(case: Case, step: Step, target: str, because: str) -> Step:
+    """What it was released with goes back in the same transaction, and people hear of it."""
     gently = any(isinstance(action, SetRollout) for action in step.actions)
     steps = case.policy.gradual if gently else None
-    companions = back_together(case, because, automatic=True, gradual=steps)
-    stuck: tuple[Action, ...] = ()
-    if left := left_behind(case):
-        words = f"released with {case.suspect} and without a good version of their own: {few(left)}"
-        key = f"{case.state.environment}/{case.state.prompt}/g{case.generation}:left-behind"
-        stuck = page(
-            case,
-            key,
-            "on-call",
-            Severity.CRITICAL,
-            f"{title(case)}: {words}",
-            words,
-            purpose=Purpose.PAGE,
-        )
-    return replace(step, actions=(*step.actions, *stuck), companions=companions)
+    along = back_together(case, target, Back(because, automatic=True, gradual=steps))
+    words = "".join(f" {record.because}." for record in along.records)
+    actions = tuple(
+        replace(action, body=f"{action.body}{words}") if isinstance(action, Notify) else action
+        for action in step.actions
+    )
+    return replace(step, actions=(*actions, *along.records), companions=along.changes)
 
 
 def _limit_ms(case: Case, name: str) -> int:

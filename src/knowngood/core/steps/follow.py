@@ -127,7 +127,7 @@ def _roll_back(case: Case, question: Question, found: tuple[Finding, ...], recor
         words = held.words if held else "no known-good version to go back to"
         step = hold(case, found, kind, words)
         return replace(step, actions=(SetQuestion(question), record, *step.actions))
-    step = with_release(case, automatic_switch(case, found, target), sentence(found))
+    step = with_release(case, automatic_switch(case, found, target), target, sentence(found))
     return replace(step, actions=(record, *step.actions))
 
 

@@ -10,12 +10,13 @@ from knowngood.core.model import (
     Told,
     Wait,
 )
+from knowngood.core.policy_freeze import freeze_begins_ms
 from knowngood.core.rollout import Rollout, RolloutKind
+from knowngood.core.steps.abreast import climbing, not_ready, onward_together, readiness
 from knowngood.core.steps.advance import first_look, stage_actions
 from knowngood.core.steps.case import IDLE, Case, Step, env_option, page, title
 from knowngood.core.steps.comparison import ASKED, answer, answered
 from knowngood.core.steps.stage import stage_gates
-from knowngood.core.steps.together import climbing, not_ready, onward_together, readiness
 
 
 def climb(case: Case) -> Step:
@@ -29,7 +30,7 @@ def climb(case: Case) -> Step:
     if found is not None and found.is_final and rollout.answer is None:
         return Step(answered(case, rollout, found))
     gates = stage_gates(case, rollout)
-    told = readiness(case, rollout.stage, not closed(gates))
+    told = readiness(case, rollout, not closed(gates), gates)
     if told:
         return Step(told)
     gates = every_gate(case, rollout)
@@ -37,7 +38,8 @@ def climb(case: Case) -> Step:
     if not shut:
         onward, why = ladder.onward(rollout, case.now_ms), "every gate is open"
         actions = stage_actions(case.state, onward, why, gates)
-        return Step(actions, companions=onward_together(case, why))
+        begins_ms = freeze_begins_ms(case.policy.freezes, case.now_ms)
+        return Step(actions, companions=onward_together(case, why), before_ms=begins_ms)
     waits = tuple(wait for gate in shut for wait in gate.waiting_on)
     waited_ms = case.now_ms - rollout.stage_ms
     if rollout.pause is not None or waited_ms < rollout.ladder.wait_ms:

@@ -1,7 +1,7 @@
 """Steady: a breach starts a confirmation, opens or grows an incident, or is only remembered."""
 
 from knowngood.core.asking import Question, Stage
-from knowngood.core.explain import duration
+from knowngood.core.explain import duration, few, metric_words, wait_words
 from knowngood.core.look import breaches
 from knowngood.core.model import (
     Action,
@@ -36,6 +36,7 @@ from knowngood.core.steps.case import (
     sentence,
     title,
 )
+from knowngood.core.steps.parts import part_of, release_of
 from knowngood.core.steps.switch import SYSTEM
 from knowngood.core.steps.words import decider
 
@@ -154,12 +155,68 @@ def _remember_dry_runs(case: Case) -> tuple[Told | Record, ...]:
             continue
         notice = f"dry_run:{finding.trigger}:{finding.version}"
         if finding.verdict is Verdict.BREACH and not case.told(notice):
-            detail = {"trigger": finding.trigger, **evidence(case, (finding,))}
-            because = f"would {finding.response.value}: {sentence((finding,))}"
+            mates = _would_go_along(case, finding)
+            detail = {
+                "trigger": finding.trigger,
+                "together_with": mates,
+                **evidence(case, (finding,)),
+            }
+            along = f", together with {few(mates)}" if mates else ""
+            because = f"would {finding.response.value}: {sentence((finding,))}{along}"
             actions += [Told(notice), Record("dry_run", because, detail)]
         elif finding.verdict is Verdict.CLEAR and case.told(notice):
             actions.append(Told(notice, forget=True))
     return tuple(actions)
+
+
+def settling(case: Case) -> Wait | None:
+    """What an open incident waits on to close by itself; None if it may close now, or does not.
+
+    An incident with a breach, or one whose rollback did not recover, does not: see `needs_person`.
+    """
+    incident, route = case.state.incident, case.state.route
+    if incident is None or route is None or needs_person(case):
+        return None
+    unclear = [f for f in _of_incident(case) if f.verdict is not Verdict.CLEAR]
+    if unclear:
+        worst = unclear[0]
+        need = worst.waiting_on[0] if worst.waiting_on else None
+        words = f": {wait_words(need)}" if need else ""
+        about = f"{metric_words(worst.metric)} of {worst.version} to be found well{words}"
+        return Wait("settle", detail=about, eta_ms=need.eta_ms if need else None)
+    left_ms = case.policy.window_ms - _quiet_ms(case, incident)
+    if left_ms <= 0:
+        return None
+    return Wait("settle", left_ms, detail=f"{duration(left_ms)} without a breach", eta_ms=left_ms)
+
+
+def needs_person(case: Case) -> bool:
+    """Whether an open incident is more than a suspicion: breached now, or not recovered."""
+    incident = case.state.incident
+    if incident is None:
+        return False
+    if incident.outcome is Outcome.NOT_RECOVERED:
+        return True
+    return any(f.verdict is Verdict.BREACH for f in _of_incident(case))
+
+
+def _of_incident(case: Case) -> list[Finding]:
+    incident = case.state.incident
+    return [f for f in case.findings if incident is not None and f.trigger in incident.triggers]
+
+
+def _quiet_ms(case: Case, incident: Incident) -> int:
+    assert case.state.route is not None
+    return case.now_ms - max(incident.opened_ms, case.state.route.since_ms)
+
+
+def _would_go_along(case: Case, finding: Finding) -> list[str]:
+    """The prompts that a rollback would take back as well."""
+    release = release_of(case.state)
+    if finding.response is not Response.ROLLBACK or release is None:
+        return []
+    mates = (partner.state for partner in case.observed.partners)
+    return [mate.prompt for mate in mates if part_of(mate, release) is not None]
 
 
 def settle(case: Case) -> Step:
@@ -171,10 +228,11 @@ def settle(case: Case) -> Step:
     route = case.state.route
     if incident is None or route is None:
         return IDLE
-    mine = [f for f in case.findings if f.trigger in incident.triggers]
-    quiet_ms = case.now_ms - max(incident.opened_ms, route.since_ms)
+    if wait := settling(case):
+        return Step(waiting_on=(wait,))
+    mine = _of_incident(case)
     calm = all(f.verdict is Verdict.CLEAR for f in mine)
-    if not calm or quiet_ms < case.policy.window_ms:
+    if not calm or _quiet_ms(case, incident) < case.policy.window_ms:
         return IDLE
     because = f"clear for a whole window: {sentence(tuple(mine))}" if mine else "no trigger left"
     # A brake that holds a later breach of this generation is news again.

@@ -6,8 +6,15 @@ Every function either returns actions or raises the error that says what to do i
 from dataclasses import dataclass, replace
 
 from knowngood.core import ladder
-from knowngood.core.errors import BadLadder, BadRequest, InProgress, NoRollout
-from knowngood.core.ladder import stages_words
+from knowngood.core.errors import (
+    AlreadyServed,
+    BadLadder,
+    BadRequest,
+    InProgress,
+    NoRollout,
+)
+from knowngood.core.explain import duration, moment
+from knowngood.core.ladder import busy_words, share, stages_words
 from knowngood.core.model import (
     WHOLE_BP,
     Action,
@@ -17,16 +24,17 @@ from knowngood.core.model import (
     Renew,
     SetRollout,
     State,
+    Verifying,
     whole,
 )
 from knowngood.core.rollout import Ladder, Pause, Rollout, RolloutKind
 from knowngood.core.rules import PromptPolicy
 from knowngood.core.steps import operator
-from knowngood.core.steps.advance import stage_actions
+from knowngood.core.steps.abreast import unready
+from knowngood.core.steps.advance import completed, stage_actions
 from knowngood.core.steps.bake import done_actions
 from knowngood.core.steps.case import Case, env_option
 from knowngood.core.steps.comparison import with_comparison
-from knowngood.core.steps.gradual import completed
 from knowngood.core.window import Window
 
 AT_ONCE = Ladder((WHOLE_BP,), hold_ms=0, wait_ms=0)
@@ -48,10 +56,35 @@ class Promotion:
     policy: PromptPolicy | None = None
 
 
+def refuse_served(state: State, version: str, now_ms: int) -> None:
+    """Raises AlreadyServed if the version serves everybody: there is nobody left to promote it to.
+
+    Whoever repeats an order whose answer was lost reads here that it was done, and when.
+    """
+    route = state.route
+    if route is None or route.weight_bp(version) < WHOLE_BP:
+        return
+    prompt, env = state.prompt, env_option(state)
+    since = f"since {moment(route.since_ms)} ({duration(now_ms - route.since_ms)})"
+    doing = ""
+    if isinstance(state.phase, Verifying):
+        doing = f"; the rollback to it from {state.phase.from_version} is being verified"
+    elif state.rollout is not None and state.rollout.is_baking:
+        doing = "; it bakes, and is not known good yet"
+    raise AlreadyServed(
+        f"{version} serves everybody in {state.environment} already, {since}{doing}",
+        known=[entry.version for entry in state.ledger if entry.version != version],
+        next_step=f"knowngood status {prompt}{env} says how it does; promote another version, or "
+        f"knowngood rollback {prompt}{env} --because ... takes it off",
+    )
+
+
 def begin(
     state: State, asked: Promotion, outgoing: Window | None, now_ms: int
 ) -> tuple[Action, ...]:
     """The first stage of a promotion; none when the version serves everybody already.
+
+    A part of a release may; who means this version alone asks `refuse_served` first.
 
     The first version ever has nobody beside it and gets everybody at once. Raises BadLadder,
     Quarantined, InProgress (`override` names `quarantined` or `in_progress` to go on all the same),
@@ -70,6 +103,7 @@ def begin(
     if state.rollout is not None and state.rollout.is_baking:
         control = state.rollout.to_version  # what nearly everybody has
     if control == asked.version:
+        _refuse_baking(state, asked.version)
         raise BadRequest(
             f"{asked.version} is what {route.suspect.version} is tried against",
             next_step=f"knowngood abort {state.prompt}{env_option(state)} --because ... "
@@ -105,6 +139,19 @@ def begin(
     return (*moved, SetRollout(rollout), Record("rollout.started", words, detail))
 
 
+def _refuse_baking(state: State, version: str) -> None:
+    """What has come to its last stage has nothing to climb: only its bake is left."""
+    rollout = state.rollout
+    if rollout is None or not rollout.is_baking or rollout.to_version != version:
+        return
+    prompt, env = state.prompt, env_option(state)
+    raise InProgress(
+        f"{busy_words(rollout)}: everybody but {share(rollout.holdback_bp)} has it",
+        next_step=f"knowngood skip {prompt}{env} --because ... ends the bake and gives it to all, "
+        f"knowngood abort {prompt}{env} --because ... takes it off",
+    )
+
+
 def pause(state: State, because: str, actor: str, now_ms: int) -> tuple[Action, ...]:
     """Stay at this stage until somebody resumes; none when it is paused. Raises NoRollout.
 
@@ -126,7 +173,8 @@ def resume(state: State, because: str, now_ms: int) -> tuple[Action, ...]:
     # What the target did before is known to whoever says that it goes on all the same.
     gradual = rollout.kind is RolloutKind.GRADUAL
     anew = (Renew(rollout.to_version),) if gradual else ()
-    return (SetRollout(going), *anew, Record("rollout.resumed", because, _detail(rollout)))
+    resumed = Record("rollout.resumed", because, _detail(rollout))
+    return (SetRollout(going), *anew, *unready(state), resumed)
 
 
 def replan(state: State, steps: Ladder, because: str, now_ms: int) -> tuple[Action, ...]:
@@ -164,7 +212,7 @@ def skip(case: Case, because: str, actor: str) -> tuple[Action, ...]:
         return done_actions(rollout.to_version, rollout, words, {"skipped": True})
     onward = ladder.onward(rollout, case.now_ms)
     if not onward.share_bp:
-        return completed(case, rollout, words)
+        return completed(rollout, words, case.policy.verify.deadline_ms, case.now_ms)
     return stage_actions(case.state, onward, words)
 
 

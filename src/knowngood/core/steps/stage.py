@@ -18,6 +18,7 @@ from knowngood.core.steps.advance import of_stage
 from knowngood.core.steps.brakes import in_force
 from knowngood.core.steps.case import Case
 from knowngood.core.steps.comparison import ab_gate
+from knowngood.core.steps.respond import needs_person, settling
 
 UNSAFE_RATE = 0.05  # the critical gate: the error rate that a stage is left with proof against
 # What a finding may be unsure for and a stage is left all the same: it is seen to be within its
@@ -85,9 +86,15 @@ def _arrived(case: Case) -> Gate:
 
 
 def _incident(case: Case) -> Gate:
-    if case.state.incident is None:
+    """A suspicion that goes away lets it go on by itself; what is proven needs a person."""
+    incident = case.state.incident
+    if incident is None:
         return allow("incident", "no open incident")
-    return deny("incident", f"incident {case.state.incident.id} is open")
+    if needs_person(case):
+        return deny("incident", f"incident {incident.id} is open")
+    wait = settling(case)
+    words = f"incident {incident.id} is open, and nothing is breached any more"
+    return not_yet("incident", words, *((wait,) if wait else ()))
 
 
 def _breach(case: Case, rollout: Rollout) -> Gate:

@@ -45,15 +45,26 @@ def automatic_switch(case: Case, found: tuple[Finding, ...], target: str) -> Ste
         moves = gradual_actions(
             case, target, case.policy.gradual, because, incident, quarantine=True, actor=SYSTEM
         )
+    counted = () if _is_counted(case) else (CountRollback(),)
     actions: tuple[Action, ...] = (
         Record("rollback.confirmed", because, frozen),
         Record("rollback.target", f"{target} is the newest known-good version", {"to": target}),
         SetIncident(incident),
         *moves,
-        CountRollback(),
+        *counted,
         *_tell(case, incident, target, because, gradual=gradual),
     )
-    return Step(actions, fleet_actions=(CountRollback(),))
+    return Step(actions, fleet_actions=counted)
+
+
+def _is_counted(case: Case) -> bool:
+    """Whether the flap guard has counted this rollback: the system began it, and it goes faster.
+
+    One that a person began was no automatic rollback until now.
+    """
+    rollout = case.state.rollout
+    is_gradual = rollout is not None and rollout.kind is RolloutKind.GRADUAL
+    return is_gradual and rollout is not None and rollout.actor == SYSTEM
 
 
 def _is_gradual(case: Case, found: tuple[Finding, ...]) -> bool:
@@ -79,12 +90,14 @@ def switch_actions(
     *,
     quarantine: bool,
     automatic: bool,
+    leaving: str = "",
 ) -> tuple[Action, ...]:
     """Move all traffic to `target`, quarantine what it leaves, and begin to verify.
 
-    The phase comes after the move, because a moved route starts steady.
+    That is the suspect, unless `leaving` says otherwise. The phase comes after the move, because a
+    moved route starts steady.
     """
-    suspect = case.suspect
+    suspect = leaving or case.suspect
     verify = Verifying(
         from_version=suspect,
         to_version=target,

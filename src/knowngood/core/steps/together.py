@@ -1,57 +1,275 @@
-"""What was released as one climbs and goes back as one, in one transaction."""
+"""What was released as one goes back as one, in one transaction."""
 
-from knowngood.core import ladder
-from knowngood.core.model import Action, Change, Observed, State, Steady, Told
+from dataclasses import dataclass, replace
+
+from knowngood.core.explain import duration
+from knowngood.core.model import (
+    Action,
+    Change,
+    Hold,
+    Observed,
+    Partner,
+    Record,
+    SetRollout,
+    Severity,
+    Stand,
+    Standing,
+    State,
+    Told,
+    Wait,
+)
 from knowngood.core.release import Release
-from knowngood.core.rollout import Ladder, Rollout, RolloutKind
-from knowngood.core.steps.advance import stage_actions
-from knowngood.core.steps.case import Case
+from knowngood.core.rollout import Ladder, Pause, RolloutKind
+from knowngood.core.steps.brakes import in_force
+from knowngood.core.steps.case import Case, Step, env_option, page, title
+from knowngood.core.steps.parts import led, part_of, parts, with_words
 from knowngood.core.steps.switch import SYSTEM, gradual_actions, switch_actions
 from knowngood.core.steps.target import choose_target
 
-READY = "stage:ready:"
+LEFT_BEHIND = "left_behind:"
 
 
-def release_of(state: State) -> Release | None:
-    """The release that the version on trial, or in service, was promoted with."""
-    if state.route is None:
-        return None
-    entry = state.entry(state.route.suspect.version)
-    return entry.release if entry else None
+@dataclass(frozen=True, slots=True)
+class Going:
+    """A partner that goes back from `versions` to `target`; without one it stays, for `why`."""
+
+    partner: Partner
+    release: Release
+    versions: tuple[str, ...]
+    target: str | None
+    why: str = ""
+
+    @property
+    def prompt(self) -> str:
+        """Whose it is."""
+        return self.partner.state.prompt
 
 
-def back_together(
-    case: Case,
-    because: str,
-    *,
-    automatic: bool,
-    gradual: Ladder | None = None,
-    quarantine: bool = True,
-    actor: str = SYSTEM,
-) -> tuple[Change, ...]:
-    """The partners' rollbacks, each to its own newest good version; for the same transaction.
+@dataclass(frozen=True, slots=True)
+class Back:
+    """How a rollback is made: what the partners' share of it has in common with the lead's."""
 
-    A partner without one stays where it is: `left_behind` names it. What goes back is quarantined,
-    so that nothing chooses the half of a release again.
+    because: str
+    automatic: bool
+    gradual: Ladder | None = None
+    quarantine: bool = True
+    actor: str = SYSTEM
+
+
+@dataclass(frozen=True, slots=True)
+class Along:
+    """The partners' part of a rollback: a line for the lead's history, and their own changes."""
+
+    records: tuple[Record, ...] = ()
+    changes: tuple[Change, ...] = ()
+    going: tuple[Going, ...] = ()
+
+    @property
+    def with_it(self) -> list[str]:
+        """The prompts that go back."""
+        return [each.prompt for each in self.going if each.target is not None]
+
+    @property
+    def left_behind(self) -> dict[str, str]:
+        """The prompts that stay, and why."""
+        return {each.prompt: each.why for each in self.going if each.target is None}
+
+
+def going(case: Case, target: str, *, automatic: bool) -> tuple[Going, ...]:
+    """Everybody whose part of a release goes when the prompt goes back to `target`.
+
+    Whatever a partner's own way back takes off its route takes its release along, too.
     """
-    made: list[Change] = []
-    release = release_of(case.state)
-    for partner in case.observed.partners:
-        theirs = _case_of(case, partner)
-        target = choose_target(partner, theirs.suspect, {})
-        if target is None or release is None:
+    return _following(case, _leaving(case.state, target), automatic=automatic)
+
+
+def _following(case: Case, todo: list[Release], *, automatic: bool) -> tuple[Going, ...]:
+    found: dict[str, Going] = {}
+    seen: list[Release] = []
+    while todo:
+        release = todo.pop(0)
+        if release in seen:
             continue
-        words = f"with the release {release.name}, for {case.state.prompt}: {because}"
-        if gradual is None or not _has_stages(partner, gradual):
-            actions = switch_actions(
-                theirs, target, words, None, quarantine=quarantine, automatic=automatic
-            )
-        else:
-            actions = gradual_actions(
-                theirs, target, gradual, words, None, quarantine=quarantine, actor=actor
-            )
-        made.append(_change(case, partner, actions, actor))
-    return tuple(made)
+        seen.append(release)
+        for partner in case.observed.partners:
+            version = part_of(partner.state, release)
+            if version is None:
+                continue
+            before = found.get(partner.state.prompt)
+            versions = (*(before.versions if before else ()), version)
+            each = _judge(case, partner, release, versions, automatic)
+            found[each.prompt] = each
+            if each.target is not None:
+                todo += _leaving(partner.state, each.target)
+    return tuple(found.values())
+
+
+def _leaving(state: State, target: str) -> list[Release]:
+    """The releases of what leaves the route when everybody gets the target."""
+    return [release for version, release in parts(state).items() if version != target]
+
+
+def _judge(
+    case: Case, partner: Partner, release: Release, versions: tuple[str, ...], automatic: bool
+) -> Going:
+    """Where a partner goes back to, or why it cannot."""
+    state = partner.state
+    hold = state.automation
+    if automatic and hold is not None and in_force(hold, case.now_ms):
+        return Going(partner, release, versions, None, _hold_words(hold, case.now_ms))
+    without = {**partner.unfit, **dict.fromkeys(versions, "part of the release")}
+    target = choose_target(state, _from(state, versions), without)
+    why = "" if target else f"it has no known-good version to go back to: {_ledger_words(partner)}"
+    return Going(partner, release, versions, target, why)
+
+
+def _from(state: State, versions: tuple[str, ...]) -> str:
+    """The one of the versions that the rollback is about: the suspect, if it is one of them."""
+    assert state.route is not None
+    suspect = state.route.suspect.version
+    return suspect if suspect in versions else versions[0]
+
+
+def _hold_words(hold: Hold, now_ms: int) -> str:
+    left = duration(hold.until_ms - now_ms)
+    return f"its automation is off by {hold.actor}: {hold.because} ({left} left)"
+
+
+def _ledger_words(partner: Partner) -> str:
+    serves = parts(partner.state)
+    others = [e for e in partner.state.ledger if e.version not in serves]
+    listed = [f"{e.version} ({partner.unfit.get(e.version, e.standing.value)})" for e in others]
+    return ", ".join(listed) or "no other version"
+
+
+def back_together(case: Case, target: str, back: Back) -> Along:
+    """What a rollback to `target` takes along, in the same transaction.
+
+    Each partner goes to its own newest known-good version. What goes back is quarantined, so that
+    nothing chooses the half of a release again. A partner that cannot go back holds up nobody: it
+    stays, its rollout is paused, and people are told.
+    """
+    return _along(case, going(case, target, automatic=back.automatic), back)
+
+
+def follow_up(case: Case, back: Back) -> Along:
+    """The partners of what the prompt was taken off before: they go where it has gone already."""
+    last = last_release(case.state)
+    if last is None:
+        return Along()
+    return _along(case, _following(case, [last], automatic=back.automatic), back)
+
+
+def stranded(case: Case) -> Step:
+    """What is left of a release that went back waits for a person."""
+    told = (notice for notice in case.state.told if notice.startswith(LEFT_BEHIND))
+    names = [notice.removeprefix(LEFT_BEHIND) for notice in told]
+    return Step(waiting_on=tuple(Wait("left_behind", detail=name) for name in names))
+
+
+def last_release(state: State) -> Release | None:
+    """The release of what was rolled back last, if it was that."""
+    served = [arm.version for arm in state.route.arms] if state.route else []
+    gone = [e for e in state.ledger if e.left_ms is not None and e.version not in served]
+    last = max(gone, key=lambda entry: entry.left_ms or 0, default=None)
+    if last is None or last.standing is not Standing.QUARANTINED:
+        return None
+    return last.release
+
+
+def _along(case: Case, found: tuple[Going, ...], back: Back) -> Along:
+    if not found:
+        return Along()
+    changes = [
+        led(case.state, each.partner.state, actions, back.actor, case.policy.revision)
+        for each in found
+        if (actions := _actions(case, each, back))
+    ]
+    return Along((_record(found),), tuple(changes), found)
+
+
+def _record(found: tuple[Going, ...]) -> Record:
+    went = [f"{g.prompt} {g.versions[0]} -> {g.target}" for g in found if g.target is not None]
+    stays = [f"{g.prompt} stays: {g.why}" for g in found if g.target is None]
+    names = ", ".join(dict.fromkeys(g.release.name for g in found))
+    return Record(
+        "rollback.together",
+        f"with the release {names}: {'; '.join([*went, *stays])}",
+        {
+            "with": [g.prompt for g in found if g.target is not None],
+            "left_behind": [g.prompt for g in found if g.target is None],
+        },
+    )
+
+
+def _actions(case: Case, each: Going, back: Back) -> tuple[Action, ...]:
+    theirs = _case_of(case, each.partner)
+    words = with_words(case.state, each.release, back.because)
+    if each.target is None:
+        return _stay(case, theirs, each, words)
+    state, suspect = theirs.state, _from(theirs.state, each.versions)
+    incident = state.incident
+    gently = back.gradual is not None and each.versions == (theirs.suspect,)
+    if gently and state.rollout is not None and state.rollout.kind is RolloutKind.GRADUAL:
+        return ()  # it gives way already
+    if back.gradual is not None and gently and _has_stages(state, back.gradual):
+        return gradual_actions(
+            theirs,
+            each.target,
+            back.gradual,
+            words,
+            incident,
+            quarantine=back.quarantine,
+            actor=back.actor,
+        )
+    more = tuple(
+        Stand(version, Standing.QUARANTINED, f"rolled back: {words}")
+        for version in each.versions
+        if version != suspect and back.quarantine
+    )
+    switch = switch_actions(
+        theirs,
+        each.target,
+        words,
+        incident,
+        quarantine=back.quarantine,
+        automatic=back.automatic,
+        leaving=suspect,
+    )
+    return (*more, *switch)
+
+
+def _stay(case: Case, theirs: Case, each: Going, words: str) -> tuple[Action, ...]:
+    """It stays; half of a release climbs no further by itself, and somebody has to hear of it."""
+    state, version = theirs.state, each.versions[0]
+    notice = f"{LEFT_BEHIND}{each.release.name}"
+    if theirs.told(notice):
+        return ()
+    because = f"{version} is left behind: {words}; {each.why}"
+    held: tuple[Action, ...] = ()
+    rollout = state.rollout
+    if rollout is not None and rollout.kind is RolloutKind.CANARY and rollout.pause is None:
+        pause = Pause(case.now_ms, f"{each.release.name} went back without it", SYSTEM)
+        held = (SetRollout(replace(rollout, pause=pause)),)
+    prompt, env = state.prompt, env_option(state)
+    body = (
+        f"{because}. `knowngood vouch {prompt} VERSION{env} --because ...` makes a version good, "
+        f"`knowngood rollback {prompt} VERSION{env} --because ...` goes back to it."
+    )
+    key = f"{state.environment}/{prompt}/g{theirs.generation}:left-behind:{each.release.name}"
+    return (
+        Told(notice),
+        *held,
+        Record("release.left_behind", because, {"version": version, "release": each.release.name}),
+        *page(
+            theirs,
+            key,
+            "on-call",
+            Severity.CRITICAL,
+            f"{title(theirs)}: {version} left behind by the release {each.release.name}",
+            body,
+        ),
+    )
 
 
 def _has_stages(partner: State, gradual: Ladder) -> bool:
@@ -61,78 +279,8 @@ def _has_stages(partner: State, gradual: Ladder) -> bool:
     return any(0 < bp < share_bp for bp in gradual.stages_bp)
 
 
-def has_target(state: State) -> bool:
-    """Whether the prompt has a known-good version to go back to."""
-    assert state.route is not None
-    return choose_target(state, state.route.suspect.version, {}) is not None
-
-
-def left_behind(case: Case) -> tuple[str, ...]:
-    """The partners that have no known-good version to go back to."""
-    return tuple(partner.prompt for partner in case.observed.partners if not has_target(partner))
-
-
-def climbing(case: Case) -> tuple[State, ...]:
-    """The partners that are on their way up as well."""
-    return tuple(
-        partner
-        for partner in case.observed.partners
-        if partner.rollout is not None
-        and partner.rollout.kind is RolloutKind.CANARY
-        and not partner.rollout.is_baking
-    )
-
-
-def not_ready(case: Case, rollout: Rollout) -> tuple[str, ...]:
-    """The partners on their way up whose own gates of this stage are not open.
-
-    One that is confirming a breach has not taken its word back: nobody moves it meanwhile.
-    """
-    return tuple(
-        partner.prompt
-        for partner in climbing(case)
-        if not isinstance(partner.phase, Steady)
-        or partner.incident is not None
-        or partner.rollout is None
-        or partner.rollout.pause is not None
-        or partner.rollout.share_bp != rollout.share_bp
-        or f"{READY}{partner.rollout.stage}" not in partner.told
-    )
-
-
-def readiness(case: Case, stage: int, is_open: bool) -> tuple[Action, ...]:
-    """Tell the partners that this prompt's own gates are open, or are no more."""
-    notice = f"{READY}{stage}"
-    if not climbing(case) or is_open is case.told(notice):
-        return ()
-    return (Told(notice, forget=not is_open),)
-
-
-def onward_together(case: Case, because: str) -> tuple[Change, ...]:
-    """The partners' next stage, for the same transaction."""
-    return tuple(
-        _change(
-            case,
-            partner,
-            stage_actions(partner, ladder.onward(partner.rollout, case.now_ms), because),
-            SYSTEM,
-        )
-        for partner in climbing(case)
-        if partner.rollout is not None
-    )
-
-
-def _case_of(case: Case, partner: State) -> Case:
+def _case_of(case: Case, partner: Partner) -> Case:
     """What is known of a partner: what it is remembered by, and nothing that it reported."""
-    return Case(partner, Observed(case.observed.until_ms), case.policy, (), case.now_ms)
-
-
-def _change(case: Case, partner: State, actions: tuple[Action, ...], actor: str) -> Change:
-    return Change(
-        partner.environment,
-        partner.prompt,
-        partner.revision,
-        actions,
-        actor,
-        case.policy.revision,
-    )
+    verify = replace(case.policy.verify, deadline_ms=partner.deadline_ms)
+    rules = replace(case.policy, verify=verify)
+    return Case(partner.state, Observed(case.observed.until_ms), rules, (), case.now_ms)

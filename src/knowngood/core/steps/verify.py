@@ -9,6 +9,7 @@ from knowngood.core.look import breaches, is_blind
 from knowngood.core.model import (
     Action,
     Census,
+    Change,
     CountRollback,
     Enter,
     Incident,
@@ -31,6 +32,7 @@ from knowngood.core.steps.case import Case, Step, incident_for, page, resolved, 
 from knowngood.core.steps.recovery import Recovery, recovery
 from knowngood.core.steps.switch import switch_actions
 from knowngood.core.steps.target import choose_target
+from knowngood.core.steps.together import Back, back_together
 from knowngood.core.steps.words import answer_words
 from knowngood.core.track import GATE_BAD, GATE_REQUESTS
 from knowngood.core.window import to_row
@@ -198,7 +200,7 @@ def _not_recovered(case: Case, phase: Verifying, seen: Seen, metrics: tuple[Reco
     found = breaches(case.findings, phase.to_version)
     incident = incident_for(case, found, Severity.CRITICAL, Response.ROLLBACK)
     kept = replace(incident, outcome=Outcome.NOT_RECOVERED)
-    onward = () if same_way else _next_good(case, phase, incident, because)
+    onward, companions = ((), ()) if same_way else _next_good(case, phase, incident, because)
     question = None if same_way or onward else _offer(case, phase)
     return Step(
         (
@@ -207,7 +209,8 @@ def _not_recovered(case: Case, phase: Verifying, seen: Seen, metrics: tuple[Reco
             *lifted,
             *_close(case, phase, Outcome.NOT_RECOVERED, because),
             *_escalate(case, phase, because, question),
-        )
+        ),
+        companions=companions,
     )
 
 
@@ -221,7 +224,7 @@ def _offer(case: Case, phase: Verifying) -> Question | None:
 
 def _next_good(
     case: Case, phase: Verifying, incident: Incident, because: str
-) -> tuple[Action, ...]:
+) -> tuple[tuple[Action, ...], tuple[Change, ...]]:
     """On to the next known-good version, where the policy says so and there is one (R15).
 
     The target that failed is quarantined, so this ends with the last good version. An upstream
@@ -229,9 +232,10 @@ def _next_good(
     """
     target = choose_target(case.state, phase.to_version, case.observed.unfit)
     if not case.policy.verify.takes_next or target is None:
-        return ()
+        return (), ()
     switch = switch_actions(case, target, because, incident, quarantine=True, automatic=True)
-    return (SetIncident(incident), *switch, CountRollback())
+    along = back_together(case, target, Back(because, automatic=True))
+    return (SetIncident(incident), *switch, CountRollback(), *along.records), along.changes
 
 
 def _escalate(

@@ -7,9 +7,10 @@ from fastapi import APIRouter, Path, Request, Response
 
 from knowngood.core.errors import BadRequest
 from knowngood.core.units import duration_ms
-from knowngood.server import act
+from knowngood.server import act, add
 from knowngood.server.api import bodies
 from knowngood.server.api.refusals import REFUSALS
+from knowngood.server.roles import Caller
 from knowngood.server.runtime import Runtime, runtime_of
 
 Data = dict[str, Any]
@@ -30,10 +31,17 @@ def actor_of(request: Request, server: Runtime) -> str:
         raise BadRequest(f"{ACTOR_HEADER} must be printable, {ACTOR_CHARS_MAX} characters at most")
     if server.settings.is_local:
         return f"{claimed or 'api'} (unverified)"
-    token = getattr(request.state, "token_name", "")
+    token = caller_of(request).name
     if claimed and token and claimed != token:
         return f"{claimed} via {token}"
     return claimed or token or "api"
+
+
+def caller_of(request: Request) -> Caller:
+    """Who gives the order, as far as it is proven."""
+    found: Caller | None = request.state.caller
+    assert found is not None, "of a route that asks for a token"
+    return found
 
 
 @router.post(
@@ -54,7 +62,7 @@ async def push(
     ask = act.Ask(actor_of(request, server), body.because, dry_run=body.dry_run)
     now_ms = server.clock.now_ms()
     done = await server.act(
-        act.push, server.desk, name, body.version, body.content(), ask, body.note, now_ms
+        add.push, server.desk, name, body.version, body.content(), ask, body.note, now_ms
     )
     return with_status(response, done)
 
@@ -161,7 +169,7 @@ async def add_environment(
     server = runtime_of(request)
     ask = act.Ask(actor_of(request, server), body.because, dry_run=body.dry_run)
     now_ms = server.clock.now_ms()
-    done = await server.act(act.add_environment, server.desk, body.name, ask, now_ms)
+    done = await server.act(add.add_environment, server.desk, body.name, ask, now_ms)
     return with_status(response, done)
 
 
@@ -180,7 +188,8 @@ def ask_of(
     request: Request, server: Runtime, body: Order, override: tuple[str, ...] = ()
 ) -> act.Ask:
     actor = actor_of(request, server)
-    return act.Ask(actor, body.because, override, body.revision, body.dry_run)
+    caller = caller_of(request)
+    return act.Ask(actor, body.because, override, body.revision, body.dry_run, caller=caller)
 
 
 def with_status(response: Response, done: Data) -> Data:

@@ -125,6 +125,21 @@ class PromoteBody(LadderBody):
     dry_run: DryRun = False
 
 
+class ApprovalBody(Body):
+    """Agree, as a second person, to a promotion of a version, or of all of a release."""
+
+    prompt: Annotated[str | None, PROMPT] = None
+    version: Annotated[str | None, VERSION] = None
+    release: Annotated[
+        str | None,
+        Field(description="Instead of a prompt: a release, all of it.", max_length=300),
+    ] = None
+    environment: Environment = "production"
+    because: Annotated[str, BECAUSE]
+    revision: Revision = None
+    dry_run: DryRun = False
+
+
 class RolloutBody(Body):
     """An order about the rollout under way: pause, resume, skip, or abort."""
 
@@ -380,6 +395,58 @@ class PolicyBody(Body):
     policy: str = Field(description="The policy file's text (YAML).", max_length=POLICY_BYTES_MAX)
 
 
+class RunbookTextBody(Body):
+    """A runbook to be checked."""
+
+    runbook: str = Field(description="The text of the runbook (Markdown).", max_length=200_000)
+
+
+class RunBody(Body):
+    """Begin a run of a runbook for an incident, or for a prompt that has none."""
+
+    runbook: Annotated[str, Field(description="The runbook's id.", max_length=300)]
+    incident: Annotated[
+        str | None,
+        Field(description="The incident's id.", max_length=600, examples=["production/faq/g3.1"]),
+    ] = None
+    prompt: Annotated[
+        str | None, Field(description="Instead of an incident: the prompt.", max_length=300)
+    ] = None
+    environment: Environment = "production"
+    because: Annotated[str, Field(description="Why.", max_length=2_000)] = ""
+    dry_run: DryRun = False
+
+
+class RunAnswerBody(Body):
+    """Go on with a run: do the step that is next, or say what a person has to say to it."""
+
+    run: Annotated[str, Field(description="The run's id.", max_length=1_000)]
+    answer: Annotated[
+        Literal["go", "decline", "skip", "again"] | None,
+        Field(
+            description="`go`: do it, it is done, I approve. Without one only what needs nobody's "
+            "word is done: a check, a wait, a message."
+        ),
+    ] = None
+    because: Annotated[str, Field(description="Why; needed to skip a step.", max_length=2_000)] = ""
+
+
+class DrillBody(Body):
+    """The report of a drill, for the history."""
+
+    prompt: Annotated[str, PROMPT]
+    environment: Annotated[
+        str, Field(description="The environment; never production.", max_length=300)
+    ] = "staging"
+    fault: Annotated[
+        Literal["error", "latency", "quality", "blind"], Field(description="What went wrong.")
+    ]
+    outcome: Annotated[
+        Literal["kept", "missed"], Field(description="Whether every limit was kept.")
+    ]
+    report: Annotated[dict[str, Any], Field(description="Its parts, each with its limit.")]
+
+
 class ErrorBody(BaseModel):
     """The one shape of every error."""
 
@@ -404,7 +471,10 @@ class RollbackResult(BaseModel):
     note: Annotated[str | None, Field(description="What else to know of the target.")] = None
     left_behind: Annotated[
         list[str] | None,
-        Field(description="Prompts of the same release without a good version to go back to."),
+        Field(description="Prompts of the same release that could not go back."),
+    ] = None
+    why_left_behind: Annotated[
+        dict[str, str] | None, Field(description="For each of those, why not.")
     ] = None
     dry_run: bool | None = None
     would: Annotated[list[str] | None, Field(description="With `dry_run`: what would be done.")] = (

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from knowngood.server import releases
 from knowngood.server.act import Ask
 from knowngood.server.api import bodies
-from knowngood.server.api.acts import actor_of, with_status
+from knowngood.server.api.acts import actor_of, caller_of, with_status
 from knowngood.server.api.refusals import REFUSALS
 from knowngood.server.api.rollouts import steps_of
 from knowngood.server.runtime import runtime_of
@@ -84,4 +84,5 @@ async def shown(
 def _ask(request: Request, body: bodies.ReleaseOrderBody) -> Ask:
     server = runtime_of(request)
     actor = actor_of(request, server)
-    return Ask(actor, body.because, tuple(body.override), dry_run=body.dry_run)
+    caller = caller_of(request)
+    return Ask(actor, body.because, tuple(body.override), dry_run=body.dry_run, caller=caller)

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Path, Query, Request
 from knowngood.server import plans, rollouts
 from knowngood.server.act import Ask
 from knowngood.server.api import bodies
-from knowngood.server.api.acts import ask_of, named
+from knowngood.server.api.acts import ask_of, caller_of, named
 from knowngood.server.api.refusals import REFUSALS
 from knowngood.server.desk import Desk
 from knowngood.server.runtime import runtime_of
@@ -42,6 +42,7 @@ async def promote(request: Request, body: bodies.PromoteBody) -> Data:
     """Up the policy's ladder, once every gate of a promotion is open.
 
     The first version ever routed in an environment serves everybody and is known good as declared.
+    What serves everybody already is refused: 409 `already_served`, and nothing is changed.
     """
     server = runtime_of(request)
     return await server.act(
@@ -106,7 +107,13 @@ async def gates(
     """Every gate with its answer, `allow`, `deny` or `not_yet`, and its reason."""
     server = runtime_of(request)
     return await server.read(
-        rollouts.gates, server.desk, environment, name, version, server.clock.now_ms()
+        rollouts.gates,
+        server.desk,
+        environment,
+        name,
+        version,
+        server.clock.now_ms(),
+        caller_of(request),
     )
 
 

@@ -1,15 +1,16 @@
 """What every law is made of: the hooks at which it may look, and how it says what does not hold."""
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from knowngood import wire
-from knowngood.core.model import Change, MoveRoute, Record, State
+from knowngood.core.model import Change, MoveRoute, Record, State, Version
 from knowngood.engine.reconcile import Look
-from knowngood.ports import Page
+from knowngood.ports import Page, UnitKey
 from knowngood.sim.clients import SimClient
 from knowngood.sim.engines import SimEngine
 from knowngood.sim.people import Asked
-from knowngood.sim.watch import Applied, Refused
+from knowngood.sim.watch import Applied, Purged, Refused
 
 if TYPE_CHECKING:
     from knowngood.sim.world import World
@@ -34,10 +35,19 @@ class Checker:
     def refused(self, event: Refused) -> None:
         """A transaction was refused as stale."""
 
+    def pushed(self, version: Version) -> None:
+        """A version was pushed, perhaps again after a purge."""
+
+    def purged(self, event: Purged) -> None:
+        """Versions were purged; the lines of the ledger that went with them come as applies."""
+
     def taken(
         self, engine: SimEngine, batch: wire.Batch, receipt: wire.Receipt, sent_ms: int
     ) -> None:
         """An intake has answered a flush that was sent at `sent_ms`."""
+
+    def summed(self, units: Mapping[UnitKey, tuple[int, int]]) -> None:
+        """What single units have shown was added to the store's sums."""
 
     def heard(self, client_id: str, boot: str, seq: int) -> None:
         """The store has a client's flushes up to `seq`."""
@@ -97,6 +107,18 @@ def rollbacks(event: Applied) -> list[tuple[Record, State, State]]:
 def kinds_of(change: Change) -> set[str]:
     """The kinds of the audit lines that a change writes."""
     return {action.kind for action in change.actions if isinstance(action, Record)}
+
+
+def lead_of(change: Change) -> str | None:
+    """The prompt whose decision this change followed, in the same transaction."""
+    lines = (action for action in change.actions if isinstance(action, Record))
+    led = (line.detail["together"] for line in lines if "together" in line.detail)
+    return next((source["lead"] for source in led), None)
+
+
+def went_along(change: Change) -> bool:
+    """Whether the change followed another prompt's decision."""
+    return lead_of(change) is not None
 
 
 def moved(event: Applied) -> list[tuple[State, State]]:

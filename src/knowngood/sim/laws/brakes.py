@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from knowngood.sim.world import World
 
 HOUR_MS = 3_600_000
+SYSTEM = "system"
 # A control that fails half as often as its candidate fails too; two failures are a sign.
 FAILING, HALF_CRITICAL = 2, 0.025
 
@@ -41,10 +42,14 @@ class Flapping(Checker):
     def applied(self, event: Applied) -> None:
         """Hold each automatic rollback against those before it."""
         for record, before, _ in rollbacks(event):
-            if record.detail["automatic"]:
-                # What gives way already goes faster: it is the same rollback, and counts as well.
-                faster = before.rollout is not None and before.rollout.kind is RolloutKind.GRADUAL
-                self._count(before, event.now_ms, anew=not faster)
+            # What went along with another is that one's rollback.
+            if record.detail["automatic"] and "together" not in record.detail:
+                # What gives way already goes faster: it is the same rollback. It counts when it is
+                # the system's for the first time, because a person began it.
+                rollout = before.rollout
+                faster = rollout is not None and rollout.kind is RolloutKind.GRADUAL
+                if not faster or (rollout is not None and rollout.actor != SYSTEM):
+                    self._count(before, event.now_ms, anew=not faster)
 
     def _count(self, state: State, now_ms: int, anew: bool) -> None:
         rule = self.world.policy.for_prompt(state.prompt).flap

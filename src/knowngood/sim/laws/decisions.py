@@ -59,7 +59,11 @@ class Durable(Checker):
 
     def _history(self, event: Applied) -> None:
         lines = self.world.store.log.read(after_id=self.line_id, limit=ALL)
-        told = [(line.environment, line.prompt, line.kind, line.because) for line in lines]
+        told = [
+            (line.environment, line.prompt, line.kind, line.because)
+            for line in lines
+            if line.environment  # what is pinned or purged is so in all of them
+        ]
         done = [
             (change.environment, change.prompt, action.kind, action.because)
             for change in event.changes
@@ -85,7 +89,8 @@ class Durable(Checker):
             if self.world.store.states.get(*key) != state:
                 self.fail(f"{key[1]}: what was decided last is gone")
         lines = self.world.store.log.read(limit=ALL)
-        if [line.id for line in lines] != list(range(1, self.line_id + 1)):
+        ids = [line.id for line in lines]
+        if ids != list(range(1, len(ids) + 1)) or len(ids) < self.line_id:
             self.fail("lines of the history are gone")
 
 
@@ -127,7 +132,8 @@ class OneOutcome(Checker):
         if key in self.switched:
             self.fail(f"{name_of(before)}: a second rollback of generation {key[2]}")
         self.switched.add(key)
-        if record.detail["automatic"] and not isinstance(before.phase, Confirming):
+        led = "together" in record.detail  # another prompt's breach was confirmed
+        if record.detail["automatic"] and not led and not isinstance(before.phase, Confirming):
             self.fail(f"{name_of(before)}: an automatic rollback that nothing confirmed")
 
     def refused(self, event: Refused) -> None:

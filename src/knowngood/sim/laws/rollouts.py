@@ -19,6 +19,7 @@ from knowngood.core.model import (
 )
 from knowngood.core.rollout import Rollout, RolloutKind
 from knowngood.core.steps.case import QUIET_ENVIRONMENTS
+from knowngood.core.trial import ExperimentState
 from knowngood.engine.ingest import closed_until_ms
 from knowngood.sim.engines import SimEngine
 from knowngood.sim.laws.base import Checker, StateKey, generation_of, key_of, kinds_of, name_of
@@ -286,7 +287,8 @@ class TargetWatched(Following, Timely):
         for change, after in zip(event.changes, event.after, strict=True):
             if change.actor != SYSTEM or "rollout.paused" not in kinds_of(change):
                 continue
-            pages = [a for a in change.actions if isinstance(a, Notify)]
+            # What is paused with another is told with it.
+            pages = [a for c in event.changes for a in c.actions if isinstance(a, Notify)]
             critical = [page for page in pages if page.severity is Severity.CRITICAL]
             if not critical and change.environment not in QUIET_ENVIRONMENTS:
                 self.fail(f"{name_of(after)}: a gradual rollback was paused, nobody is paged")
@@ -317,7 +319,11 @@ class Advancing(Following, Timely):
     def judge(self, event: Applied) -> None:
         """Note who was asked, and that somebody can hear it."""
         for change, after in zip(event.changes, event.after, strict=True):
-            if "rollout.waiting" in kinds_of(change):
+            rollout = after.rollout
+            # A comparison that does not let through asks for all that the stage waits for.
+            final = rollout.answer if rollout and "rollout.compared" in kinds_of(change) else None
+            shut = final is not None and final.state is not ExperimentState.PASS
+            if shut or "rollout.waiting" in kinds_of(change):
                 self.waiting.add((key_of(after), generation_of(after)))
                 told = any(isinstance(action, Notify) for action in change.actions)
                 if not told and change.environment not in QUIET_ENVIRONMENTS:

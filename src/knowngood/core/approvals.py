@@ -1,0 +1,172 @@
+"""The second person: who has to agree before a version is promoted, and who has.
+
+An approval is one person's word for one version in one environment. Versions never change, so it
+cannot come to mean something else; it ends with its time, and when the version is quarantined.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from knowngood.core.asking import Approval, Purpose
+from knowngood.core.errors import BadRequest, Forbidden, Quarantined
+from knowngood.core.explain import duration
+from knowngood.core.gate import Gate, allow, not_yet
+from knowngood.core.model import (
+    Action,
+    Approve,
+    Notify,
+    Record,
+    Severity,
+    Standing,
+    State,
+    Wait,
+)
+from knowngood.core.people import ApprovalRule
+
+GATE = "approvals"
+
+
+@dataclass(frozen=True, slots=True)
+class Voters:
+    """Who can be told from whom. `requester` is whoever asks now, empty when that is not proven.
+
+    `requesters` may promote and `approvers` may approve; both are empty where there are no tokens
+    that bear a name.
+    """
+
+    requester: str = ""
+    requesters: tuple[str, ...] = ()
+    approvers: tuple[str, ...] = ()
+
+    @property
+    def can_be_two(self) -> bool:
+        """Whether one person could ask and another one approve."""
+        return bool(self.approvers) and len(set(self.requesters) | set(self.approvers)) > 1
+
+
+NO_VOTERS = Voters()
+
+
+def people_needed(rule: ApprovalRule, environment: str, voters: Voters) -> int:
+    """How many people a promotion there needs, whoever asks for it included."""
+    if environment not in rule.environments:
+        return 1
+    if rule.people_count is None:
+        return 2 if voters.can_be_two else 1
+    return rule.people_count
+
+
+def valid_approvals(state: State, version: str, now_ms: int) -> tuple[Approval, ...]:
+    """The approvals of the version that have not ended, the newest of each person."""
+    newest = {
+        approval.actor: approval
+        for approval in state.approvals
+        if approval.version == version and now_ms < approval.until_ms
+    }
+    return tuple(newest.values())
+
+
+def approvals_gate(
+    state: State, version: str, rule: ApprovalRule, voters: Voters, now_ms: int
+) -> Gate:
+    """Open once enough people agree, of whom whoever asks for the promotion is one."""
+    needed = people_needed(rule, state.environment, voters)
+    if needed == 1:
+        return allow(GATE, _why_one(rule, state.environment))
+    given = [a for a in valid_approvals(state, version, now_ms) if a.actor in voters.approvers]
+    names = sorted(approval.actor for approval in given)
+    # Who promotes is not known while nobody asks; then it is taken to be somebody else.
+    asks = voters.requester
+    people_count = len({*names, asks}) if asks else len(names) + 1
+    others = sorted(set(voters.approvers) - {*names, asks})
+    if people_count >= needed:
+        left_ms = min(approval.until_ms for approval in given) - now_ms
+        words = f"approved by {_listed(names)}, for {duration(left_ms)} more"
+        return allow(GATE, words if asks not in names else f"{words}; you are one of {needed}")
+    return not_yet(GATE, *_missing(needed, people_count, names, others, asks))
+
+
+def approve(
+    state: State,
+    version: str,
+    rule: ApprovalRule,
+    because: str,
+    voters: Voters,
+    now_ms: int,
+) -> tuple[Action, ...]:
+    """The requester of `voters` approves the version; nothing if they have, for as long already.
+
+    Raises BadRequest where nobody is waiting for an approval or a person can not be told from
+    another, Forbidden for who may not approve, and Quarantined.
+    """
+    who = voters.requester
+    if not who:
+        raise BadRequest(
+            "an approval is a person's word, and nothing here proves who gives it",
+            next_step="start the server with named tokens: knowngood token make",
+        )
+    if people_needed(rule, state.environment, voters) == 1:
+        raise BadRequest(
+            f"a promotion in {state.environment} needs no approval: "
+            f"{_why_one(rule, state.environment)}",
+            next_step="promote it",
+        )
+    if who not in voters.approvers:
+        raise Forbidden(f"{who} may not approve a promotion", known=list(voters.approvers))
+    entry = state.entry(version)
+    if entry is not None and entry.standing is Standing.QUARANTINED:
+        raise Quarantined(
+            f"{version} is quarantined: {entry.because}",
+            next_step="lift the quarantine first, if it was a mistake: knowngood unquarantine",
+        )
+    until_ms = now_ms + rule.valid_ms
+    approval = Approval(version, who, because, now_ms, until_ms)
+    return (
+        Approve(approval),
+        Record(
+            "promotion.approved",
+            because,
+            {"version": version, "approver": who, "until_ms": until_ms},
+        ),
+    )
+
+
+def overridden(
+    state: State, version: str, gate: Gate, because: str, actor: str
+) -> tuple[Action, ...]:
+    """What follows when somebody promotes alone what needs others: it is written down, and told."""
+    named = f"{state.prompt}:{version}"
+    told = Notify(
+        key=f"{state.environment}/{named}/approvals-overridden/r{state.revision}",
+        audience="on-call",
+        severity=Severity.HIGH,
+        subject=f"{named} is promoted in {state.environment} without a second person",
+        body=f"{actor} broke the glass: {because}. What was missing: {gate.because}.",
+        purpose=Purpose.PAGE,
+    )
+    detail = {"version": version, "missing": gate.because}
+    return Record("approvals.overridden", because, detail), told
+
+
+def _why_one(rule: ApprovalRule, environment: str) -> str:
+    if environment not in rule.environments:
+        return f"one person is enough in {environment}"
+    if rule.people_count is None:
+        return "one person is enough: no tokens tell two people apart here"
+    return "one person is enough, says the policy"
+
+
+def _missing(
+    needed: int, people_count: int, names: list[str], others: list[str], asks: str
+) -> tuple[str, Wait]:
+    have = f"approved by {_listed(names)}" if names else "nobody has approved it"
+    words = f"it needs {needed} people, who promotes it included; {have}"
+    if asks in names:
+        words += ", who cannot be the one to promote it as well"
+    can = f"{_listed(others)} can" if others else "nobody else here may: see the tokens"
+    return f"{words}; {can}", Wait(GATE, needed, people_count, detail=", ".join(others))
+
+
+def _listed(names: Iterable[str]) -> str:
+    *most, last = names
+    return f"{', '.join(most)} and {last}" if most else last

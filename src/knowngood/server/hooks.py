@@ -1,0 +1,160 @@
+"""Whom the server listens to without a token, and what people say through them.
+
+PagerDuty and Slack prove who they are by a signature, the systems that report alerts by a secret of
+their own. What a person says there is said by the person: who that is, the policy tells.
+"""
+
+import hmac
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import structlog
+
+from knowngood.adapters.inbound.pagerduty import RESOLVED, PagerEvent
+from knowngood.adapters.inbound.slack import Press
+from knowngood.core.asking import Answer
+from knowngood.core.errors import (
+    Forbidden,
+    KnowngoodError,
+    NothingAsked,
+    StaleState,
+    StoreUnavailable,
+)
+from knowngood.core.people import Person
+from knowngood.core.policy import PolicyFile
+from knowngood.server.act import Ask
+from knowngood.server.answers import about, answer
+from knowngood.server.desk import Desk
+from knowngood.server.errors import NotReady
+from knowngood.server.roles import Caller, Need, Role, may
+from knowngood.server.secret import look_up
+
+PAGERDUTY, SLACK = "pagerduty", "slack"
+ANSWERS = Need(Role.OPERATOR)
+DECIDING = ("on-call", "product-owner")  # the roles of people who are asked
+
+log = structlog.get_logger("knowngood.server")
+
+
+@dataclass(frozen=True, slots=True)
+class Hooks:
+    """The secrets of those who send us something: of PagerDuty, of Slack, and by source."""
+
+    pagerduty: tuple[str, ...] = ()
+    slack: tuple[str, ...] = ()
+    sources: Mapping[str, str] = field(default_factory=dict)
+
+    def is_from(self, source: str, given: str) -> bool:
+        """Whether this is the source's secret; False for a source that has none."""
+        secret = self.sources.get(source)
+        return secret is not None and hmac.compare_digest(secret.encode(), given.encode())
+
+
+def hooks_of(policy: PolicyFile, environ: Mapping[str, str] = os.environ) -> Hooks:
+    """The secrets that the policy names. Raises BadSettings for one that is not there."""
+
+    def of_kind(kind: str, option: str) -> tuple[str, ...]:
+        return tuple(
+            look_up(channel.options[option], f"channels.{channel.name}.{option}", environ)
+            for channel in policy.channels
+            if channel.kind == kind and option in channel.options
+        )
+
+    return Hooks(
+        of_kind(PAGERDUTY, "webhook_secret"),
+        of_kind(SLACK, "signing_secret"),
+        {
+            rule.source: look_up(rule.secret, f"inbound.{rule.source}.secret", environ)
+            for rule in policy.inbound
+            if rule.secret
+        },
+    )
+
+
+# --- What people say through others
+
+
+def from_pager(desk: Desk, event: PagerEvent, now_ms: int) -> dict[str, Any]:
+    """Somebody acknowledged or resolved a page at PagerDuty: then nobody else is told.
+
+    `outcome` is `acknowledged`, `unchanged` when that is known, or `left_alone` for what is none of
+    ours. A resolution there stops the escalation; whether the prompt is well, is for the evidence
+    to say. Raises NotReady where PagerDuty should send it again.
+    """
+    taken = desk.store.outside
+    if not event.is_answer:
+        return {"outcome": "left_alone", "because": f"nothing to do for {event.kind or 'this'}"}
+    if taken.has_taken(PAGERDUTY, event.id):
+        return {"outcome": "unchanged", "because": "this event was taken already"}
+    person = next((p for p in desk.policy.people if p.pagerduty == event.agent_id != ""), None)
+    actor = f"{person.name if person else event.agent or 'somebody'} via PagerDuty"
+    verb = "resolved" if event.kind == RESOLVED else "acknowledged"
+    ask = Ask(actor, f"{verb} in PagerDuty", caller=Caller(person.name if person else ""))
+    try:
+        _check_thread(event.thread)
+        # PagerDuty knows one page from another: an acknowledged one must not swallow the next.
+        done = answer(desk, event.thread, Answer.ACK, None, ask, now_ms, alone=True)
+        changed = done["outcome"] == "changed"
+        said = {"outcome": "acknowledged" if changed else "unchanged", "because": ask.because}
+    except StoreUnavailable:
+        raise
+    except StaleState as error:
+        raise NotReady("the incident changes all the while; send it again") from error
+    except KnowngoodError as error:
+        # A refusal would be dropped for good, and three of them silence PagerDuty for a day.
+        log.info("pagerduty", thread=event.thread, refused=error.message)
+        said = {"outcome": "left_alone", "because": error.message}
+    # Only now: what was lost in a crash before this is sent again, and changes nothing twice.
+    taken.take_once(PAGERDUTY, event.id, now_ms)
+    return said
+
+
+def from_slack(desk: Desk, press: Press, nonce: str, now_ms: int) -> dict[str, Any]:
+    """Somebody pressed a button: their answer, as the policy knows them.
+
+    Raises Forbidden for a press that was taken already, for somebody whom the policy does not know,
+    and for who may not decide; and whatever the answer itself is refused for.
+    """
+    if not desk.store.outside.take_once(SLACK, nonce, now_ms):
+        raise Forbidden("this press of a button was taken already")
+    person = _pressed_by(desk, press, now_ms)
+    choice = press.choice
+    _check_thread(choice.thread)
+    ask = Ask(
+        f"{person.name} via Slack",
+        f"{choice.answer.value} pressed in Slack",
+        caller=Caller(person.name, Role.OPERATOR),
+    )
+    done = answer(desk, choice.thread, choice.answer, choice.question, ask, now_ms, alone=True)
+    return {"outcome": done["outcome"], "answer": choice.answer.value, "actor": ask.actor}
+
+
+def _check_thread(thread: str) -> None:
+    """From outside, an answer names an incident or one of its pages. Raises NothingAsked."""
+    if not about(thread, "").incident:
+        raise NothingAsked(f"{thread[:100]!r} is no incident of ours")
+
+
+def _pressed_by(desk: Desk, press: Press, now_ms: int) -> Person:
+    """The person behind a member id, if they may decide. Raises Forbidden."""
+    person = next((p for p in desk.policy.people if p.slack == press.user_id), None)
+    if person is None:
+        raise Forbidden(
+            f"the policy knows nobody with the Slack member id {press.user_id} ({press.user})",
+            next_step=f'add it: people: {{NAME: {{slack: "{press.user_id}", roles: [on-call]}}}}',
+        )
+    role = desk.roster.role_of(person.name, now_ms)
+    if role is not None and not may(role, ANSWERS):
+        raise Forbidden(
+            f"{person.name} may look and not decide: their token has the role {role.value}",
+            next_step="knowngood token make NAME --role operator",
+        )
+    if role is None and not set(person.roles) & set(DECIDING):
+        raise Forbidden(
+            f"{person.name} is not among those who decide",
+            known=list(DECIDING),
+            next_step=f"give them one of these roles in the policy: people.{person.name}.roles",
+        )
+    return person
