@@ -191,8 +191,10 @@ def test_what_pagerduty_says_of_a_bad_event_is_kept(pager):
 def test_a_drill_says_so(pager):
     """Before everything else."""
     notifier, made = pager
-    notifier.notify(page(drill=True), "", NOW_MS)
-    assert made.calls[0].json["payload"]["summary"].startswith("[DRILL] customer-support")
+    for subject in ("customer-support fails", "[DRILL] customer-support fails"):
+        notifier.notify(page(drill=True, subject=subject), "", NOW_MS)
+        said = made.calls[-1].json["payload"]["summary"]
+        assert said == "[DRILL] customer-support fails"
 
 
 def test_regions():
