@@ -33,6 +33,8 @@ READS = [
     (["policy", "show", BOT], f"/api/policy?prompt={BOT}"),
     (["doctor"], "/api/doctor"),
     (["environments"], "/api/environments"),
+    (["notify", "log"], "/api/notify/log?limit=50"),
+    (["notify", "log", "--thread", "t", "--limit", "2"], "/api/notify/log?thread=t&limit=2"),
 ]
 WRITES = [
     ["push", BOT, "v3", "v3.txt"],

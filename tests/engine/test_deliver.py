@@ -438,3 +438,11 @@ def test_a_second_key_belongs_to_the_same_incident():
     queue(store, page("a", thread=f"{THREAD}:rollback-failed"))
     tick(store, {"one": pager})
     assert (pager.pages[0].thread, pager.pages[0].incident) == (f"{THREAD}:rollback-failed", THREAD)
+
+
+def test_a_drill_is_marked():
+    """Its messages are for those who drill, and every channel says so."""
+    store, pager = open_memory(), Pager()
+    queue(store, replace(note("a"), audience="drill"), note("b"))
+    tick(store, {"one": pager})
+    assert [(page.key, page.drill) for page in pager.pages] == [("a", True), ("b", False)]

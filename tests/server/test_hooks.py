@@ -41,8 +41,10 @@ people:
   Otto: {slack: U2, roles: [author]}
   vera: {slack: U3, roles: [on-call]}
 channels:
-  pager: {kind: pagerduty, routing_key: "env:PAGER_KEY", webhook_secret: "env:PAGER_SECRET"}
-  chat: {kind: slack, token: "env:SLACK_TOKEN", channel: C1, signing_secret: "env:SLACK_SECRET"}
+  pager: {kind: pagerduty, routing_key: "env:PAGER_KEY", webhook_secret: "env:PAGER_SECRET",
+          url: "http://127.0.0.1:9/"}
+  chat: {kind: slack, token: "env:SLACK_TOKEN", channel: C1, signing_secret: "env:SLACK_SECRET",
+         url: "http://127.0.0.1:9/"}
 inbound:
   alertmanager: {prompt: "label:prompt", environment: "label:env"}
   grafana: {prompt: "label:prompt", secret: "env:SOURCE_SECRET"}
@@ -131,7 +133,10 @@ def street(tmp_path, monkeypatch, **settings: Any) -> Iterator[Street]:
     for name, secret in (("PAGER", PAGER_SECRET), ("SLACK", SLACK_SECRET)):
         monkeypatch.setenv(f"{name}_SECRET", secret)
     monkeypatch.setenv("SOURCE_SECRET", SOURCE_SECRET)
-    with house(("robot", "vera", "ana", "ben"), policy=str(policy), **settings) as made:
+    monkeypatch.setenv("PAGER_KEY", "k" * 32)
+    monkeypatch.setenv("SLACK_TOKEN", "xoxb-token")
+    given = {"policy": str(policy), "egress_loopback": True, **settings}
+    with house(("robot", "vera", "ana", "ben"), **given) as made:
         made.ana.post(f"/api/prompts/{PROMPT}/versions", 201, version="v1", text="One.")
         found = Street(made.world, made)
         found.page()

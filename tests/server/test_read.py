@@ -392,7 +392,8 @@ def test_the_doctor_finds_nothing_wrong_with_a_sound_server(world):
     report = world.get("/api/doctor")
     assert report["ok"]
     assert {c["name"] for c in report["checks"]} == {
-        "states", "contents", "outbox", "tables", "engine", "clock", "policy", "thresholds"
+        "states", "contents", "outbox", "channels", "tables", "engine", "clock", "policy",
+        "thresholds",
     }  # fmt: skip
     assert all(c["words"] for c in report["checks"])
 

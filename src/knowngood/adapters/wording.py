@@ -3,9 +3,9 @@
 from datetime import UTC, datetime
 
 from knowngood.core.asking import Purpose
+from knowngood.core.drill import DRILL_MARK
 from knowngood.ports import Page
 
-DRILL = "[DRILL] "
 STATUS = {
     Purpose.PAGE: "",
     Purpose.NOTE: "",
@@ -18,10 +18,12 @@ STATUS = {
 def title(page: Page) -> str:
     """The subject, on one line, marked when it is a drill or the end of something."""
     subject = " ".join(page.subject.split())
+    mark = f"{DRILL_MARK} " if page.drill else ""
+    subject = subject.removeprefix(mark)
     status = STATUS[page.purpose]
     if subject.lower().startswith(status.strip(": ").lower()):
         status = ""
-    return f"{DRILL if page.drill else ''}{status}{subject}"
+    return f"{mark}{status}{subject}"
 
 
 def cut(text: str, length: int) -> str:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from knowngood.core.addressing import channels_of, people_of, reaching
 from knowngood.core.asking import Alarm, Answer, Purpose
+from knowngood.core.drill import DRILL_AUDIENCE
 from knowngood.core.errors import StaleState
 from knowngood.core.evolve import incident_of
 from knowngood.core.handing import (
@@ -281,6 +282,7 @@ def page_of(post: Post, message: Outgoing, now_ms: int) -> Page:
         question=message.question,
         buttons=buttons,
         created_ms=message.created_ms,
+        drill=message.audience == DRILL_AUDIENCE,
     )
 
 

@@ -65,6 +65,8 @@ _RULE = Need(Role.ADMIN)
 _SIGNED = Need(Role.OPERATOR, hurried=True, door=Door.SIGNED)
 _ALERTS = Need(Role.OPERATOR, programs=True, door=Door.SECRET)
 
+_INCIDENT = "/api/incidents/{environment}/{prompt}/{number}"
+
 # Every route of the server, as the application spells it; a test walks them all.
 TABLE: dict[tuple[str, str], Need] = {
     ("GET", "/healthz"): _OPEN,
@@ -90,6 +92,7 @@ TABLE: dict[tuple[str, str], Need] = {
     ("POST", "/api/environments"): _RULE,
     ("GET", "/api/clients"): _READ,
     ("GET", "/api/audit"): _READ,
+    ("GET", "/api/audit/verify"): _READ,
     ("GET", "/api/audit/{entry}"): _READ,
     ("GET", "/api/audit/{entry}/replay"): _READ,
     ("GET", "/api/policy"): _READ,
@@ -114,6 +117,13 @@ TABLE: dict[tuple[str, str], Need] = {
     ("POST", "/api/promote"): _ACT,
     ("POST", "/api/approvals"): _APPROVE,
     ("POST", "/api/answers"): _NOW,
+    ("GET", "/api/incidents"): _READ,
+    ("GET", f"{_INCIDENT}"): _READ,
+    ("GET", f"{_INCIDENT}/text"): _READ,
+    ("GET", f"{_INCIDENT}/postmortem"): _READ,
+    ("POST", f"{_INCIDENT}/notes"): _NOW,
+    ("POST", f"{_INCIDENT}/roles"): _NOW,
+    ("POST", f"{_INCIDENT}/close"): _ACT,
     ("GET", "/api/runbooks"): _READ,
     ("POST", "/api/runbooks/check"): _READ,
     ("GET", "/api/runbooks/{name}"): _READ,

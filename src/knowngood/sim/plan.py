@@ -144,6 +144,12 @@ class Plan:
         return max(self.end_ms // 3, self.end_ms - CALM_MS)
 
 
+def _notifiers(rng: random.Random, engine_count: int, provider_count: int) -> tuple[str, ...]:
+    """One or two; worlds of two engines take the number of providers, and throw no dice for it."""
+    two = provider_count == 2 if engine_count > 1 else rng.random() < 0.3
+    return ("pager", "chat") if two else ("pager",)
+
+
 def seeded_plan(rng: random.Random, seconds: int = DEFAULT_SECONDS) -> Plan:
     """The plan of a seed."""
     providers = ["alpha", "beta"][: rng.randint(1, 2)]
@@ -164,8 +170,7 @@ def seeded_plan(rng: random.Random, seconds: int = DEFAULT_SECONDS) -> Plan:
         client_count=rng.randint(2, 5),
         staging_count=rng.choice((0, 0, 0, 1)),
         engine_count=engine_count,
-        # What one engine has handed over another does not know before all notifiers have it.
-        notifiers=("pager", "chat") if engine_count == 1 and rng.random() < 0.3 else ("pager",),
+        notifiers=_notifiers(rng, engine_count, len(providers)),
         # Two intakes that write less often than the watermark lose sight of each other's buckets.
         tick_ms=1_000 if engine_count > 1 else rng.choice((1_000, 2_000, 2_000, 5_000)),
         beat_ms=rng.choice((1_000, 1_000, 2_000)),
