@@ -303,7 +303,8 @@ def _tell_done(answer: dict[str, Any], told: set[tuple[str, int]]) -> None:
 
 
 def _print_step(number: int, step: dict[str, Any]) -> None:
-    say(heading(f"{number}. {step['title']}" if number else step["title"]))
+    numbered = step["title"][:1].isdigit()  # most authors number their headings
+    say(heading(step["title"] if numbered or not number else f"{number}. {step['title']}"))
     for line in step["prose"].split("\n") if step["prose"] else ():
         say(f"  {line}")
     if step["does"]:

@@ -14,6 +14,7 @@ from knowngood.core.incident_record import Spread
 SCHEMA = "https://vega.github.io/schema/vega-lite/v6.json"
 VEGA_LITE = "6.4"  # the one that the renderer has; a page draws with the renderer's own bundle
 WIDTH, HEIGHT, SMALL_HEIGHT = 640, 220, 140
+ROOM = 1.5  # how much higher than the highest rate an axis of rates reaches
 LIGHT, DARK = "light", "dark"
 THEMES = (LIGHT, DARK)
 
@@ -57,14 +58,14 @@ def error_rate(
 ) -> Spec:
     """The error rate of each version with its confidence band, the limit, and what happened."""
     band = {
-        "mark": {"type": "area", "opacity": 0.2},
+        "mark": {"type": "area", "opacity": 0.2, "clip": True},
         "encoding": {
             "x": _time(),
             "y": {
                 "field": "low",
                 "type": "quantitative",
                 "title": "error rate",
-                "scale": {"domainMin": 0},
+                "scale": {"domain": [0, _top(points, limit)], "nice": True},
             },
             "y2": {"field": "high"},
             "color": _colour(points),
@@ -72,6 +73,15 @@ def error_rate(
     }
     layers = [band, _line(points, "rate", "error rate", ".1~%"), *_limit(limit, ".1~%", theme)]
     return _layered("Error rate of each version", points, layers, marks, theme)
+
+
+def _top(points: Sequence[Point], limit: float | None) -> float:
+    """Where the axis ends: above all rates and the limit, whatever the bands.
+
+    A second of three calls has a band that would press all that matters to the ground.
+    """
+    highest = max((point.rate for point in points if point.rate is not None), default=0.0)
+    return min(1.0, max(0.01, ROOM * highest, ROOM * (limit or 0.0)))
 
 
 def traffic_share(points: Sequence[Point], marks: Sequence[Mark], theme: str = LIGHT) -> Spec:

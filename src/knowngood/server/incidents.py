@@ -18,6 +18,7 @@ from knowngood.core.incident_record import (
     CLOSED,
     DEPLOY_MS,
     NOTE,
+    OPENS,
     REVIEWED,
     ROLE,
     Clock,
@@ -213,7 +214,8 @@ def record_data(desk: Desk, record: Record) -> dict[str, Any]:
 def title_of(record: Record) -> str:
     """`support-bot v2.0.0: errors 12.0% > 5.0% (30 of 250)`."""
     filed = record.facts.filed
-    words = record.evidence.because if record.evidence else ", ".join(filed.incident.triggers)
+    opened = (line.because for line in record.timeline if line.kind in OPENS)
+    words = next(opened, ", ".join(filed.incident.triggers))
     return f"{filed.prompt} {filed.incident.version}: {words}"
 
 
