@@ -71,12 +71,13 @@ def _with_release(case: Case, step: Step, target: str, because: str) -> Step:
     gently = any(isinstance(action, SetRollout) for action in step.actions)
     steps = case.policy.gradual if gently else None
     along = back_together(case, target, Back(because, automatic=True, gradual=steps))
-    words = "".join(f" {record.because}." for record in along.records)
+    said = [action for action in along.actions if isinstance(action, Record)]
+    words = "".join(f" {record.because}." for record in said)
     actions = tuple(
         replace(action, body=f"{action.body}{words}") if isinstance(action, Notify) else action
         for action in step.actions
     )
-    return replace(step, actions=(*actions, *along.records), companions=along.changes)
+    return replace(step, actions=(*actions, *along.actions), companions=along.changes)
 
 
 def _limit_ms(case: Case, name: str) -> int:
