@@ -264,7 +264,8 @@ class Led(Checker):
             elif not any(FROZEN in line.detail for line in _lines(lead)):
                 self.fail(f"{change.prompt}: its lead keeps no look")
         for change in event.changes[1:]:
-            if change.actor == SYSTEM and change.prompt != FLEET and change not in led:
+            other = change.prompt not in (FLEET, event.changes[0].prompt)  # a purge is everywhere
+            if change.actor == SYSTEM and other and change not in led:
                 self.fail(f"{change.prompt}: moved along, and its line leads to nobody")
 
     def _again(self, lead: Change, change: Change) -> None:
