@@ -87,3 +87,16 @@ def test_the_one_that_stays_is_told_once():
     assert kinds == ["Told", "Record", "Notify"]
     told = replace(alone, told=("left_behind:spring",))
     assert back_together(case(told), "v1", back).changes == ()
+
+
+def test_a_target_that_is_a_part_of_what_another_leaves_is_said():
+    """The other's part of the older release is not proven: half of it stays, and people hear so."""
+    lead = part(PROMPT, "v2", of(SPRING, "v2", "good"), of(SUMMER, "v3"), trial=("v3", 500))
+    faq = part("faq", "v2", good("v1"), of(SPRING, "v2"), of(SUMMER, "v3"), trial=("v3", 500))
+    along = back_together(case(faq, lead=lead), "v2", Back("it fails", automatic=True))
+    assert [each.target for each in along.going] == ["v1"]
+    kinds = [type(action).__name__ for action in along.actions]
+    assert kinds == ["Record", "Told", "Record", "Notify"]
+    proven = part("faq", "v2", of(SPRING, "v2", "good"), of(SUMMER, "v3"), trial=("v3", 500))
+    along = back_together(case(proven, lead=lead), "v2", Back("it fails", automatic=True))
+    assert len(along.actions) == 1

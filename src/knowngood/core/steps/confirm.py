@@ -76,12 +76,13 @@ def with_release(case: Case, step: Step, target: str, because: str) -> Step:
     opened = [a.incident for a in step.actions if isinstance(a, SetIncident) and a.incident]
     back = Back(because, automatic=True, gradual=steps, lead=opened[0] if opened else None)
     along = back_together(case, target, back)
-    words = "".join(f" {record.because}." for record in along.records)
+    said = [action for action in along.actions if isinstance(action, Record)]
+    words = "".join(f" {record.because}." for record in said)
     actions = tuple(
         replace(action, body=f"{action.body}{words}") if isinstance(action, Notify) else action
         for action in step.actions
     )
-    return replace(step, actions=(*actions, *along.records), companions=along.changes)
+    return replace(step, actions=(*actions, *along.actions), companions=along.changes)
 
 
 def _limit_ms(case: Case, name: str) -> int:

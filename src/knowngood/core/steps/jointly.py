@@ -32,11 +32,11 @@ def roll_back(
     asked = [a for a in actions if isinstance(a, Record) and a.kind == "rollback.requested"]
     if asked:
         along = back_together(case, asked[0].detail["to"], back)
-        return (*actions, *along.records), along
+        return (*actions, *along.actions), along
     along = Along() if request.if_confirmed else follow_up(case, back)
     if not along.changes:
         return (), Along()
-    return (_requested(case, request), *along.records), along
+    return (_requested(case, request), *along.actions), along
 
 
 def _requested(case: Case, request: operator.RollbackRequest) -> Record:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 
-from knowngood.core.explain import duration
+from knowngood.core.explain import duration, few
 from knowngood.core.model import (
     Action,
     Change,
@@ -61,9 +61,9 @@ class Back:
 
 @dataclass(frozen=True, slots=True)
 class Along:
-    """The partners' part of a rollback: a line for the lead's history, and their own changes."""
+    """The partners' part of a rollback: what the lead's history says of it, and their changes."""
 
-    records: tuple[Record, ...] = ()
+    actions: tuple[Action, ...] = ()
     changes: tuple[Change, ...] = ()
     going: tuple[Going, ...] = ()
 
@@ -152,15 +152,16 @@ def back_together(case: Case, target: str, back: Back) -> Along:
     nothing chooses the half of a release again. A partner that cannot go back holds up nobody: it
     stays, its rollout is paused, and people are told.
     """
-    return _along(case, going(case, target, automatic=back.automatic), back)
+    return _along(case, target, going(case, target, automatic=back.automatic), back)
 
 
 def follow_up(case: Case, back: Back) -> Along:
     """The partners of what the prompt was taken off before: they go where it has gone already."""
     last = last_release(case.state)
-    if last is None:
+    if last is None or case.state.route is None:
         return Along()
-    return _along(case, _following(case, [last], automatic=back.automatic), back)
+    target = case.state.route.control.version
+    return _along(case, target, _following(case, [last], automatic=back.automatic), back)
 
 
 def stranded(case: Case) -> Step:
@@ -180,7 +181,7 @@ def last_release(state: State) -> Release | None:
     return last.release
 
 
-def _along(case: Case, found: tuple[Going, ...], back: Back) -> Along:
+def _along(case: Case, target: str, found: tuple[Going, ...], back: Back) -> Along:
     if not found:
         return Along()
     changes = [
@@ -188,7 +189,35 @@ def _along(case: Case, found: tuple[Going, ...], back: Back) -> Along:
         for each in found
         if (actions := _actions(case, each, back))
     ]
-    return Along((_record(found),), tuple(changes), found)
+    return Along((_record(found), *_keeps(case, target, found)), tuple(changes), found)
+
+
+def _keeps(case: Case, target: str, found: tuple[Going, ...]) -> tuple[Action, ...]:
+    """What is said when the target is itself a part of what a partner's way back takes off.
+
+    That partner had not proven its own part. The lead has, and goes there all the same.
+    """
+    kept = parts(case.state).get(target)
+    if kept is None:
+        return ()
+    gone = [
+        each
+        for each in found
+        if each.target is not None
+        and (version := part_of(each.partner.state, kept)) is not None
+        and version != each.target
+    ]
+    if not gone:
+        return ()
+    names = few([each.prompt for each in gone])
+    words = f"{target} stays of the release {kept.name}, which {names} had to leave"
+    key = f"{case.state.environment}/{case.state.prompt}/g{case.generation}:left-behind:{kept.name}"
+    subject = f"{title(case)}: {words}"
+    return (
+        Told(f"{LEFT_BEHIND}{kept.name}"),
+        Record("release.left_behind", words, {"version": target, "release": kept.name}),
+        *page(case, key, "on-call", Severity.HIGH, subject, f"{words}. Is it well without?"),
+    )
 
 
 def _record(found: tuple[Going, ...]) -> Record:

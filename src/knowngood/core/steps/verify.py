@@ -235,7 +235,7 @@ def _next_good(
         return (), ()
     switch = switch_actions(case, target, because, incident, quarantine=True, automatic=True)
     along = back_together(case, target, Back(because, automatic=True))
-    return (SetIncident(incident), *switch, CountRollback(), *along.records), along.changes
+    return (SetIncident(incident), *switch, CountRollback(), *along.actions), along.changes
 
 
 def _escalate(

@@ -103,6 +103,8 @@ class Together(Members):
                 continue
             if _gives_way(before, version):
                 continue  # it has been on its way back for a while
+            if aborted and before.rollout is not None and before.rollout.moving != version:
+                continue  # it has gone on: something newer takes the place of its part
             words = f"{release.name} went back with {lead.prompt} and without {name_of(before)}"
             if aborted:
                 self.fail(words)
@@ -134,6 +136,8 @@ class Together(Members):
         paged = any(isinstance(a, Notify) for a in change.actions) if change else told
         if not paged and before.environment not in QUIET_ENVIRONMENTS:
             self.fail(f"{words}, and nobody is paged")
+        if change is not None and set(BACK) & lines:
+            return  # its own way back leads to its part, which it has proven
         hold = before.automation
         held = lead.actor == SYSTEM and hold is not None and now_ms < hold.until_ms
         gone = {version for version, _ in served(before)}
@@ -260,7 +264,8 @@ class Led(Checker):
             elif not any(FROZEN in line.detail for line in _lines(lead)):
                 self.fail(f"{change.prompt}: its lead keeps no look")
         for change in event.changes[1:]:
-            if change.actor == SYSTEM and change.prompt != FLEET and change not in led:
+            other = change.prompt not in (FLEET, event.changes[0].prompt)  # a purge is everywhere
+            if change.actor == SYSTEM and other and change not in led:
                 self.fail(f"{change.prompt}: moved along, and its line leads to nobody")
 
     def _again(self, lead: Change, change: Change) -> None:
