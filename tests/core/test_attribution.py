@@ -91,7 +91,8 @@ TABLE = [
     pytest.param(HALF, (100, 0), 19.9, 0, UNCLEAR, id="half: it has to prove that it does worse"),
     pytest.param(HALF, (100, 0), 20.1, 0, VERSION, id="half: proven"),
     pytest.param(QUARTER, (100, 0), 20.1, 0, VERSION, id="three quarters: proven"),
-    pytest.param(QUARTER, (100, 30), 20.1, 0, VERSION, id="three quarters: proven all the same"),
+    pytest.param(QUARTER, (100, 17), 20.1, 0, VERSION, id="three quarters: proven all the same"),
+    pytest.param(QUARTER, (100, 18), 1e6, 0, UPSTREAM, id="three quarters: now it fails as often"),
     pytest.param(HALF, (100, 9), 1.0, 3600, UNCLEAR, id="half: healthy to look at is no proof"),
     pytest.param(HALF, (2, 0), 1.0, 29, UNCLEAR, id="half: an idle control, 29 s"),
     pytest.param(HALF, (2, 0), 1.0, 30, VERSION, id="half: an idle control can prove nothing"),
@@ -144,6 +145,24 @@ def test_what_is_waited_on_while_it_is_unclear():
 def test_only_the_controls_calls_since_the_trouble_count(at, after_s, blame):
     """What the control did before is another story; a trouble that ended is still the same one."""
     assert blamed(BAKING, (10, 8), after_s=after_s, at=at).blame is blame
+
+
+@pytest.mark.parametrize(
+    ("share_bp", "own", "control", "blame"),
+    [
+        pytest.param(HALF, (11, 0), (157, 3), UNCLEAR, id="half: what the control always fails"),
+        pytest.param(HALF, (11, 0), (120, 3), UPSTREAM, id="half: half of the limit is too much"),
+        pytest.param(BAKING, (11, 0), (157, 3), UNCLEAR, id="bake: what the control always fails"),
+        pytest.param(BAKING, (400, 2), (300, 4), UNCLEAR, id="bake: neither fails any more"),
+    ],
+)
+def test_a_candidate_that_fails_no_more_is_excused_by_nothing_that_is_usual(
+    share_bp, own, control, blame
+):
+    """The failures were found late and are over: a healthy control fails now and then as well."""
+    proof = Proof(0.001, 9.0, True, limit=0.05, n=148, bad=15, log_e_relative=math.log(0.5))
+    found = replace(BREACH, proof=proof)
+    assert blamed(share_bp, control, found=(found,), own=own).blame is blame
 
 
 def test_without_a_control_it_is_the_versions():

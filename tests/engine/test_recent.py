@@ -188,6 +188,27 @@ def test_after_an_alarm_that_ended_the_evidence_begins_anew():
     assert sign.n == 0 and sign.log_e < 0
 
 
+@pytest.mark.parametrize("until_s", [20, 22], ids=["as it ends", "a while later"])
+@pytest.mark.parametrize("kept", [False, True], ids=["nothing was kept", "kept of another deploy"])
+def test_what_was_done_before_an_alarm_ended_is_known_to_whoever_reads_it_anew(until_s, kept):
+    """A stage is proven by all of its calls, also to a server that did not live through them."""
+    series, shelf = opened()
+    for at_s in range(22):
+        series.append(at_s, errors={"provider": 3})
+    if kept:
+        earlier = Recent(series, shelf)
+        asked(earlier, route(0), 4)
+        earlier.save(idle_before_ms=20 * SECOND)
+    where = route(5)
+    lived = Recent(series, Shelf())
+    asked(lived, where, 20)
+    renewed = tuple(replace(e, fresh_ms=18_400) for e in where.ledger)
+    where = replace(where, ledger=renewed)
+    found = asked(Recent(series, shelf), where, until_s)["v2"]
+    assert found.lifetime.error_count == 3 * (until_s - 5)
+    assert found.lifetime == asked(lived, where, until_s)["v2"].lifetime
+
+
 def test_the_future_of_a_deploy_counts_from_the_deploy():
     """The sum starts at the deploy, also when the closed buckets end before it."""
     series, shelf = opened()

@@ -150,4 +150,20 @@ def _recheck_ms(case: Case) -> int:
     if seen or state.incident or state.told:
         return ACTIVE_RECHECK_MS
     baking = state.rollout or state.standing(case.suspect) is Standing.CANDIDATE
-    return WATCHED_RECHECK_MS if baking or state.automation else IDLE_RECHECK_MS
+    idle_ms = WATCHED_RECHECK_MS if baking or state.automation else IDLE_RECHECK_MS
+    return min([idle_ms, *(max(ms, BUSY_RECHECK_MS) for ms in _ends_ms(case) if ms > 0)])
+
+
+def _ends_ms(case: Case) -> list[int]:
+    """In how long the times of a stage or a bake are over, which no report would tell."""
+    rollout, route = case.state.rollout, case.state.route
+    assert route is not None
+    bake_ms = case.policy.bake.for_ms
+    if rollout is None:
+        candidate = case.state.standing(case.suspect) is Standing.CANDIDATE
+        return [route.since_ms + bake_ms - case.now_ms] if candidate else []
+    since_ms = rollout.stage_ms - case.now_ms
+    if rollout.is_baking:
+        return [since_ms + bake_ms]
+    steps = rollout.ladder  # a process that lags holds a stage on its way down once more as long
+    return [since_ms + ms for ms in (steps.hold_ms, 2 * steps.hold_ms, steps.wait_ms)]

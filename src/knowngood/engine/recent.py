@@ -115,15 +115,18 @@ class Recent:
         self, state: State, version: str, plan: Plan, until_ms: int, before: Track | None
     ) -> Track:
         """The detectors where they were saved last, or new ones."""
-        begins_ms = evidence_since_ms(state, version)
+        begins_ms, routed_ms = evidence_since_ms(state, version), routed_since_ms(state, version)
         before = before or self._saved(_key(state, version), plan, until_ms)
         if before is not None and before.since_ms == begins_ms:
             return before
-        track = Track(begins_ms)
-        track.until_ms = max(begins_ms, until_ms - REACH_MS)
-        track.plan(plan)
-        if before is not None and routed_since_ms(state, version) <= before.since_ms < begins_ms:
-            track.inherit(before)
+        track = _new(begins_ms, plan, until_ms)
+        if routed_ms >= begins_ms:
+            return track
+        if before is None or not routed_ms <= before.since_ms < begins_ms:
+            # Nobody kept what it did before its alarm ended: a stage is proven by all of its calls.
+            before = _new(routed_ms, plan, until_ms)
+            self._fold(state, version, plan.other, before, min(begins_ms, until_ms))
+        track.inherit(before)
         return track
 
     def _saved(self, key: VersionKey, plan: Plan, until_ms: int) -> Track | None:
@@ -192,6 +195,13 @@ class Recent:
         ]
         for key in idle:
             del self._lines[key]
+
+
+def _new(begins_ms: int, plan: Plan, until_ms: int) -> Track:
+    track = Track(begins_ms)
+    track.until_ms = max(begins_ms, until_ms - REACH_MS)
+    track.plan(plan)
+    return track
 
 
 def _key(state: State, version: str) -> VersionKey:

@@ -99,14 +99,11 @@ def of_stage(case: Case, rollout: Rollout) -> tuple[int, int]:
     """The calls of the version on trial since its stage is in force, and how many failed.
 
     What it has shown at a smaller share is no proof for a larger one: some harm comes with the
-    load. An alarm that ended within the stage began its calls anew. Where fewer are known than had
-    been then, whoever noted them saw more: only what is seen of the stage itself counts.
+    load. An alarm that ended within the stage forgives none of its failures. Where fewer are known
+    than had been then, whoever noted them saw more: only what is seen of the stage itself counts.
     """
     evidence = case.observed.evidence(rollout.moving)
-    calls, entry = evidence.lifetime, case.state.entry(rollout.moving)
-    fresh_ms = entry.fresh_ms if entry else None
-    if fresh_ms is not None and fresh_ms >= rollout.stage_ms:
-        return calls.call_count, calls.error_count
+    calls = evidence.lifetime
     n, bad = calls.call_count - rollout.before_count, calls.error_count - rollout.before_bad_count
     if n >= 0 and bad >= 0:
         return n, bad

@@ -12,9 +12,15 @@ from knowngood.core.watch import is_score
 PROOF = 20.0  # evidence that the candidate does worse than its control: wrong one time in twenty
 VETO_PATIENCE_MS = 30_000  # a small control may hold a rollback, and not for long
 BEFORE_MS = 15_000  # the trouble began at most about this long before it was found
+# What was proven may be from an earlier trouble: it convicts nobody while the control fails as
+# often, or nearly so.
+ALIKE = 0.9
 HEALTHY_CALLS = 3
 FAILING_CALLS = 2
 SHARE_OF_RATE = 0.5  # a control that fails half as often as the candidate fails too
+# A candidate that has failed less since the trouble was found, or hardly was called, excuses itself
+# with no failure that its control always has: less than this share of the limit is none.
+SHARE_OF_LIMIT = 0.5
 
 
 class Blame(StrEnum):
@@ -37,9 +43,9 @@ def attribute(case: Case, found: tuple[Finding, ...], began_ms: int) -> Attribut
     """Hold the breach, first seen at `began_ms`, against the control (detectors.md, 3.2).
 
     Without a control it is the version's. One with at least half of the calls has to prove that it
-    does better; a smaller one, or an idle one, has only a veto, for while it fails too. Both arms
-    are counted over the same stretch: when a common trouble ends, the control is well no sooner
-    than the version.
+    does better, in this trouble as well; a smaller one, or an idle one, has only a veto, for while
+    it fails too. Both arms are counted over the same stretch: when a common trouble ends, the
+    control is well no sooner than the version.
     """
     route = case.state.route
     assert route is not None
@@ -50,14 +56,16 @@ def attribute(case: Case, found: tuple[Finding, ...], began_ms: int) -> Attribut
     own_n, own_bad = _seen(case, worst, route.candidate.version, began_ms)
     n, bad = _seen(case, worst, control, began_ms)
     share = SHARE_OF_RATE * own_bad / max(1, own_n)
-    fails = bad >= FAILING_CALLS and bad >= share * n
+    least = max(share, SHARE_OF_LIMIT * _limit(worst))
+    fails = bad >= FAILING_CALLS and bad >= least * n
     healthy = n >= HEALTHY_CALLS and bad < share * n
     if worst.proof is None:  # the plain rule waits for nothing
         return Attribution(Blame.UPSTREAM if fails else Blame.VERSION)
     relative = worst.proof.log_e_relative
     idle = n < HEALTHY_CALLS  # a control that nobody calls can prove nothing
     if route.control.weight_bp * 2 >= WHOLE_BP and relative is not None and not idle:
-        if relative >= math.log(PROOF):
+        alike = fails and bad * own_n >= ALIKE * own_bad * n
+        if relative >= math.log(PROOF) and not alike:
             return Attribution(Blame.VERSION)
         if fails:
             return Attribution(Blame.UPSTREAM)
@@ -79,6 +87,11 @@ def _rate(finding: Finding) -> float:
     if proof is None:
         return (finding.bad or 0) / finding.n if finding.n else 0.0
     return proof.bad / proof.n if proof.n else 0.0
+
+
+def _limit(finding: Finding) -> float:
+    """The share of bad calls that is too much; for the plain rule what it has seen."""
+    return _rate(finding) if finding.proof is None else finding.proof.limit or 0.0
 
 
 def _count(case: Case, finding: Finding) -> Count:

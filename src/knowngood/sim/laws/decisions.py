@@ -12,6 +12,7 @@ from knowngood.core.model import (
     MoveRoute,
     Notify,
     Record,
+    SetAlarm,
     Standing,
     State,
 )
@@ -22,6 +23,7 @@ from knowngood.sim.laws.base import (
     StateKey,
     generation_of,
     key_of,
+    kinds_of,
     name_of,
     rollbacks,
 )
@@ -186,7 +188,25 @@ class Hands(Checker):
 
 
 class Fixpoint(Checker):
-    """After a tick has done what it decided, looking again finds nothing more to do."""
+    """After a tick has done what it decided, looking again finds nothing more to do.
+
+    That the page it wrote reached nobody is learnt once the looks are over: the next tick's news.
+    """
+
+    def __init__(self, world: "World") -> None:
+        """A checker that knows of no page that reached nobody."""
+        super().__init__(world)
+        self.unreached: dict[StateKey, set[str]] = {}  # threads, since the last decision
+
+    def applied(self, event: Applied) -> None:
+        """Note which pages were found to reach nobody since a prompt was last decided on."""
+        for change in event.changes:
+            key = (change.environment, change.prompt)
+            if kinds_of(change) == {"page.undelivered"}:
+                threads = (a.alarm.thread for a in change.actions if isinstance(a, SetAlarm))
+                self.unreached.setdefault(key, set()).update(threads)
+            else:
+                self.unreached.pop(key, None)
 
     def ticked(self, engine: SimEngine, acted: list[Look]) -> None:
         """Look again at every prompt that the tick acted on."""
@@ -198,10 +218,20 @@ class Fixpoint(Checker):
             again = look(reconciler, *key, until_ms, last.now_ms)
             # Siblings that were looked at later in the same tick are news, not a second thought.
             observed = replace(again.observed, siblings=last.observed.siblings)
-            decision = decide(again.state, observed, again.policy, last.now_ms)
+            state = self._as_decided(again.state)
+            decision = decide(state, observed, again.policy, last.now_ms)
             if decision.actions:
                 kinds = [type(a).__name__ for a in decision.actions]
                 self.fail(f"{key[1]}: decided again at once: {', '.join(kinds)}")
+
+    def _as_decided(self, state: State) -> State:
+        """The state without what was learnt about its pages since."""
+        unreached = self.unreached.get(key_of(state), ())
+        alarms = tuple(
+            replace(alarm, undelivered=False) if alarm.thread in unreached else alarm
+            for alarm in state.alarms
+        )
+        return replace(state, alarms=alarms)
 
 
 class Sound(Checker):
