@@ -221,6 +221,25 @@ def test_an_end_that_only_writes_it_down():
     assert kinds(done) == ["page.exhausted"] and pages(done) == []
 
 
+def test_an_end_that_rolls_back():
+    """`on_exhausted: rollback`: everybody was called in vain, so the question is answered."""
+    rule = EscalationRule((Level(("on-call",), (), 5 * MINUTE),), 0, "rollback")
+    story = asked(replace(QUIET, escalation=rule))
+    done = goes_on(story, 6)
+    assert {"page.exhausted", "rollback.switched"} <= set(kinds(done))
+    assert story.serving == "v1" and isinstance(story.state.phase, Verifying)
+
+
+def test_an_end_that_is_held_is_written_once():
+    """A brake holds it as it holds any automatic rollback."""
+    rule = EscalationRule((Level(("on-call",), (), 5 * MINUTE),), 0, "rollback")
+    story = asked(replace(QUIET, escalation=rule))
+    story.state = replace(story.state, automation=Hold(story.now_ms + HOUR, "exam", "ann"))
+    done = goes_on(story, 20)
+    assert story.serving == "v2" and kinds(done).count("rollback.held") == 1
+    assert kinds(done).count("question.overdue") == 1
+
+
 def test_a_rollback_that_fails_calls_again():
     """Its page has a key of its own: whoever took the first one is called all the same."""
     story = Story()

@@ -30,7 +30,6 @@ def warnings(policy_file: PolicyFile) -> list[str]:
             if (where, what) not in defaults
         ]
     said += _of_prompts(policy_file)
-    said += _of_this_version(policy_file)
     return list(dict.fromkeys(said))
 
 
@@ -135,18 +134,3 @@ def _of_prompts(file: PolicyFile) -> Iterator[str]:
     for first, second in overlapping_pairs(prompts):
         if prompts[first] == prompts[second]:
             yield f"prompts.{second}: it says the same as prompts.{first}, which overlaps with it"
-
-
-def _of_this_version(file: PolicyFile) -> Iterator[str]:
-    """What is accepted and kept, and has no effect yet."""
-    if any(t.action in (Response.ASK, Response.OBSERVE) for t in _all_triggers(file)):
-        yield (
-            "ask and observe open an incident and tell people; this version takes no answers (roll "
-            "back with `knowngood rollback`), and for, then, limit and on_timeout do not act yet"
-        )
-
-
-def _all_triggers(file: PolicyFile) -> Iterator[Trigger]:
-    """The triggers of the defaults and of every entry under prompts."""
-    for entries in [(), *(_entries(file, key) for key in file.data["prompts"])]:
-        yield from file.resolve(entries).triggers

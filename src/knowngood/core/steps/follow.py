@@ -34,7 +34,9 @@ def follow(case: Case) -> Step:
     left_ms = question.due_ms - case.now_ms
     waiting = (Wait("answer", detail=asked_words(question), need=left_ms, eta_ms=left_ms),)
     found = _still(case, question)
-    if left_ms > 0 or not found:  # a breach that has gone is nothing to ask about: it may settle
+    if (
+        left_ms > 0 and not _is_exhausted(case, question)
+    ) or not found:  # a breach that has gone is nothing to ask about: it may settle
         return Step(waiting_on=waiting)
     match question.stage:
         case Stage.OBSERVING:
@@ -102,7 +104,8 @@ def _unanswered(case: Case, question: Question, found: tuple[Finding, ...]) -> S
         overdue_count=question.overdue_count + 1,
     )
     record = Record("question.overdue", because, _detail(case, question, found))
-    if trigger is not None and trigger.on_timeout == "rollback":
+    silent = trigger is not None and trigger.on_timeout == "rollback"
+    if silent or _is_exhausted(case, question):
         return _roll_back(case, overdue, found, record)
     told = page(
         case,
@@ -116,6 +119,17 @@ def _unanswered(case: Case, question: Question, found: tuple[Finding, ...]) -> S
         question=question.number,
     )
     return Step((SetQuestion(overdue), record, *told))
+
+
+def _is_exhausted(case: Case, question: Question) -> bool:
+    """Whether all were called in vain since the question's clock began, and that is an answer.
+
+    It is one where the policy says `on_exhausted: rollback`.
+    """
+    if case.policy.escalation.on_exhausted != "rollback" or question.stage is not Stage.ASKED:
+        return False
+    began_ms = question.due_ms - limit_of(case, question.trigger)
+    return any(alarm.exhausted and alarm.told_ms > began_ms for alarm in case.state.alarms)
 
 
 def _roll_back(case: Case, question: Question, found: tuple[Finding, ...], record: Record) -> Step:
