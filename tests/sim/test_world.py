@@ -147,6 +147,8 @@ def test_worlds_live():
     missing |= {"rollout.stage", "rollout.waiting", "rollout.paused", "rollout.replanned"}
     missing |= {"rollback.gradual", "rollback.completed", "rollout.aborted", "rollout.released"}
     missing |= {"version.pinned", "version.purged", "ledger.struck", "rollout.compared"}
+    missing |= {"question.approved", "question.declined", "question.overdue"}
+    missing |= {"page.acknowledged", "page.escalated"}
     points, faults = set(POINTS), set(SWARM)
     hands = {"engines", "reports", "pager"}
     for seed, flavour in product(range(100), (Flavour.ALL, Flavour.ROLLOUTS)):

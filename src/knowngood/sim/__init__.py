@@ -29,6 +29,8 @@ retention: only what nothing refers to goes, and it    Unreferenced, Stocked, Sw
 does go; a name never means two contents
 the A/B gate: no stage is left without its answer,     Answers, Units, Named
 which stays; units count once; people are named
+questions: asked once, told further while nobody       AskedOnce, Heard, Unanswered
+answers, and no further once somebody looks
 sound, a fixpoint, and nobody paged twice              Sound, Fixpoint, Pages
 liveness: in the calm everything comes to its end      Settled, Advancing, Pages
 =====================================================  ===========================================

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from knowngood.sim.laws.asking import AskedOnce, Heard, Unanswered
 from knowngood.sim.laws.base import Checker as Checker
 from knowngood.sim.laws.brakes import Flapping, HonestBlame, HonestBrakes, Sticky, Targets
 from knowngood.sim.laws.comparing import Answers, Named, Units
@@ -40,6 +41,7 @@ PROMISES: Mapping[str, tuple[type[Checker], ...]] = {
     "retention": (Unreferenced, Stocked, Swept),
     "releases": (Together, Level, Led),
     "A/B gate": (Units, Answers, Named),
+    "questions": (AskedOnce, Heard, Unanswered),
     "sound at every step": (Sound, Fixpoint, Pages),
     "liveness": (Settled, Advancing),
 }

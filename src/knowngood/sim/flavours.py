@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from knowngood.sim.answerers import ANSWERS, begin_answering, with_answers
 from knowngood.sim.comparers import COMPARISON, begin_comparing, with_comparison
 from knowngood.sim.keepers import RETENTION, begin_keeping, with_retention
 from knowngood.sim.plan import DEFAULT_SECONDS, Plan, seeded_plan, with_rollouts
@@ -48,6 +49,7 @@ ACTIVITIES: tuple[Activity, ...] = (
     Activity(RETENTION, 0.4, with_retention, begin_keeping),
     Activity(COMPARISON, 0.4, with_comparison, begin_comparing),
     Activity(RELEASES, 0.5, with_releases, begin_releasing),
+    Activity(ANSWERS, 0.4, with_answers, begin_answering),
 )
 
 

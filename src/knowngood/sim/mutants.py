@@ -41,8 +41,10 @@ from knowngood.ports import Delivered, Rejected
 from knowngood.sdk import worker
 from knowngood.sdk.snapshot import parse_snapshot
 from knowngood.sim import traps, world
+from knowngood.sim.answerers import ANSWERS
 from knowngood.sim.comparers import COMPARISON
 from knowngood.sim.keepers import RETENTION
+from knowngood.sim.mutants_answers import ANSWER_MUTANTS
 from knowngood.sim.mutants_comparison import COMPARISON_MUTANTS, COMPARISON_STORIES
 from knowngood.sim.mutants_releases import RELEASE_MUTANTS, RELEASE_STORIES
 from knowngood.sim.mutants_retention import RETENTION_MUTANTS
@@ -437,6 +439,7 @@ STORIES: Mapping[Callable[[], list[Patch]], Callable[[], Scenario]] = {
 ACTIVITY_OF = {
     **dict.fromkeys(RETENTION_MUTANTS, RETENTION),
     **dict.fromkeys(COMPARISON_MUTANTS, COMPARISON),
+    **dict.fromkeys(ANSWER_MUTANTS, ANSWERS),
 }
 MUTANTS = tuple(
     Mutant(patches.__name__, patches, STORIES.get(patches), ACTIVITY_OF.get(patches))
@@ -480,5 +483,6 @@ MUTANTS = tuple(
         *RETENTION_MUTANTS,
         *COMPARISON_MUTANTS,
         *RELEASE_MUTANTS,
+        *ANSWER_MUTANTS,
     )
 )

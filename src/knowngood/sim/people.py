@@ -131,8 +131,12 @@ class Person:
         think_ms: int = 0,
         *,
         alone: bool = False,
+        first: Callable[[Case], tuple[Action, ...]] = lambda _: (),
     ) -> None:
-        """Go back to a good version, with what it was released with; the checkers hear of it."""
+        """Go back to a good version, with what it was released with; the checkers hear of it.
+
+        As in server.act: `first` gives what is done before it, and may refuse.
+        """
         revision = self._state(prompt).revision
 
         def act() -> None:
@@ -143,8 +147,10 @@ class Person:
             case = replace(case, observed=replace(case.observed, partners=mates))
 
             def decide() -> tuple[Change, ...]:
+                before = first(case)
                 actions, along = jointly.roll_back(case, request, self.name)
-                return (*self.changes(seen.state, actions, revision), *along.changes)
+                done = (*before, *actions) if actions else ()
+                return (*self.changes(seen.state, done, revision), *along.changes)
 
             error = self._try(seen.state, decide)
             for checker in self.world.checkers:

@@ -5,7 +5,14 @@ from typing import TYPE_CHECKING
 
 from knowngood.core.check import problems
 from knowngood.core.decide import decide
-from knowngood.core.errors import BadLadder, InProgress, NotConfirmed, StaleState
+from knowngood.core.errors import (
+    BadLadder,
+    InProgress,
+    NotConfirmed,
+    NothingAsked,
+    StaleAnswer,
+    StaleState,
+)
 from knowngood.core.model import (
     WHOLE_BP,
     Confirming,
@@ -161,6 +168,8 @@ class Hands(Checker):
         state, target, error = asked.state, asked.request.target, asked.error
         if isinstance(error, StaleState | NotConfirmed) or state.route is None:
             return
+        if isinstance(error, NothingAsked | StaleAnswer):
+            return  # it was an answer to another question than the one that is open
         gradual = asked.request.gradual is not None
         if gradual and isinstance(error, BadLadder | InProgress):
             return  # it is too small to have stages, or under way; at once it always works
