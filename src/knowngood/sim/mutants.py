@@ -388,7 +388,7 @@ def verifies_for_ever() -> list[Patch]:
 def nobody_is_told() -> list[Patch]:
     """A rollback that is held pages nobody."""
 
-    def silent(*given: Any) -> tuple[Notify, ...]:
+    def silent(*given: Any, **more: Any) -> tuple[Notify, ...]:
         return ()
 
     return [(confirm, "page", silent), (switch, "page", silent), (respond, "page", silent)]
