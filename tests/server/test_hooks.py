@@ -13,6 +13,7 @@ import pytest
 
 from knowngood.core.asking import Answer, Purpose, Question, Stage
 from knowngood.core.buttons import Choice
+from knowngood.core.errors import BadPolicy
 from knowngood.core.model import (
     Change,
     Incident,
@@ -24,7 +25,6 @@ from knowngood.core.model import (
 )
 from knowngood.core.policy import parse
 from knowngood.server.hooks import hooks_of
-from knowngood.server.settings import BadSettings
 from tests.server.doors import House, house
 from tests.server.world import PROMPT, START_MS, World, error_of
 from tests.server.world import world as new_world
@@ -444,11 +444,13 @@ def test_ended_alerts_stay_beside_their_incident(outside):
 def test_a_secret_that_is_not_there_stops_the_start(tmp_path):
     """Not the first message at night; the place in the policy is named, the secret is not."""
     policy = parse({"inbound": {"grafana": {"prompt": "cs", "secret": "env:MISSING"}}})
-    with pytest.raises(BadSettings, match=r"inbound.grafana.secret: the variable MISSING"):
+    with pytest.raises(
+        BadPolicy, match=r"inbound.grafana.secret: the environment variable MISSING"
+    ):
         hooks_of(policy, {})
     file = tmp_path / "secret"
     of_file = parse({"inbound": {"grafana": {"prompt": "cs", "secret": f"file:{file}"}}})
-    with pytest.raises(BadSettings, match="No such file"):
+    with pytest.raises(BadPolicy, match="No such file"):
         hooks_of(of_file, {})
     file.write_text("  from-a-file\n")
     assert hooks_of(of_file, {}).is_from("grafana", "from-a-file")

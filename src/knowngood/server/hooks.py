@@ -14,6 +14,7 @@ import structlog
 
 from knowngood.adapters.inbound.pagerduty import RESOLVED, PagerEvent
 from knowngood.adapters.inbound.slack import Press
+from knowngood.adapters.secrets import resolve
 from knowngood.core.asking import Answer
 from knowngood.core.errors import (
     Forbidden,
@@ -29,7 +30,6 @@ from knowngood.server.answers import about, answer
 from knowngood.server.desk import Desk
 from knowngood.server.errors import NotReady
 from knowngood.server.roles import Caller, Need, Role, may
-from knowngood.server.secret import look_up
 
 PAGERDUTY, SLACK = "pagerduty", "slack"
 ANSWERS = Need(Role.OPERATOR)
@@ -53,11 +53,11 @@ class Hooks:
 
 
 def hooks_of(policy: PolicyFile, environ: Mapping[str, str] = os.environ) -> Hooks:
-    """The secrets that the policy names. Raises BadSettings for one that is not there."""
+    """The secrets that the policy names. Raises BadPolicy for one that is not there."""
 
     def of_kind(kind: str, option: str) -> tuple[str, ...]:
         return tuple(
-            look_up(channel.options[option], f"channels.{channel.name}.{option}", environ)
+            resolve(channel.options[option], f"channels.{channel.name}.{option}", environ).reveal()
             for channel in policy.channels
             if channel.kind == kind and option in channel.options
         )
@@ -66,7 +66,7 @@ def hooks_of(policy: PolicyFile, environ: Mapping[str, str] = os.environ) -> Hoo
         of_kind(PAGERDUTY, "webhook_secret"),
         of_kind(SLACK, "signing_secret"),
         {
-            rule.source: look_up(rule.secret, f"inbound.{rule.source}.secret", environ)
+            rule.source: resolve(rule.secret, f"inbound.{rule.source}.secret", environ).reveal()
             for rule in policy.inbound
             if rule.secret
         },
