@@ -5,9 +5,20 @@ from typing import Any
 
 import pytest
 
-from knowngood.core.asking import Purpose, Stage
+from knowngood.core.asking import Alarm, Purpose, Stage
 from knowngood.core.errors import NothingAsked, StaleAnswer
-from knowngood.core.model import Hold, Steady, Verifying
+from knowngood.core.evolve import ended, evolve
+from knowngood.core.model import (
+    Change,
+    Hold,
+    MoveRoute,
+    Notify,
+    SetIncident,
+    Severity,
+    Steady,
+    Verifying,
+    whole,
+)
 from knowngood.core.people import EscalationRule, Level
 from knowngood.core.rules import PromptPolicy
 from knowngood.core.steps.answers import acknowledge, decline, question_of
@@ -237,7 +248,64 @@ def test_an_end_that_is_held_is_written_once():
     story.state = replace(story.state, automation=Hold(story.now_ms + HOUR, "exam", "ann"))
     done = goes_on(story, 20)
     assert story.serving == "v2" and kinds(done).count("rollback.held") == 1
-    assert kinds(done).count("question.overdue") == 1
+    assert kinds(done).count("question.overdue") == 2  # the page of the hold is called out, too
+
+
+def test_only_pages_of_the_incident_answer_for_it():
+    """A blindness that nobody takes neither asks the question nor rolls back for it."""
+    rule = EscalationRule((Level(("on-call",), (), 5 * MINUTE),), 0, "rollback")
+    story = asked(replace(QUIET, escalation=rule))
+    story.does(acknowledge(case_of(story), None, "on it", "Ana"))
+    blind = Alarm("production/cs/g5:blind:v2", "on-call", "high", "blind", story.now_ms)
+    story.state = replace(story.state, alarms=(*story.state.alarms, blind))
+    done = goes_on(story, 20)
+    assert story.serving == "v2" and "page.exhausted" in kinds(done)
+    assert all(p.question is None for p in pages(done) if p.thread == blind.thread)
+
+
+def test_what_cannot_be_judged_any_more_is_asked_all_the_same():
+    """No calls: the limit passes, people hear of it, and silence rolls nothing back."""
+    story = asked(triggers(error_high={"on_timeout": "rollback"}))
+    done: list[Any] = []
+    for _ in range(80):
+        done += story.sees(5 * SECOND)
+    assert "question.overdue" in kinds(done) and story.serving == "v2"
+
+
+def test_each_page_that_ends_is_resolved():
+    """Whatever closes an incident, the channels that called hear of it, once a thread."""
+    story = asked()
+    before = story.state
+    change = Change("production", "cs", before.revision, (SetIncident(None),), "ann")
+    after = evolve(before, change, 9, story.now_ms)
+    (word,) = ended(before, after, change, story.now_ms)
+    assert (word.purpose, word.thread) == (Purpose.RESOLVED, before.incident.id)
+    said = Notify("k", "x", Severity.LOW, "s", "b", Purpose.RESOLVED, before.incident.id)
+    spoken = replace(change, actions=(SetIncident(None), said))
+    assert ended(before, evolve(before, spoken, 9, story.now_ms), spoken, story.now_ms) == []
+
+
+def test_the_blindness_of_an_old_route_is_over():
+    """A moved route ends the pages of the generation before it, and of no incident."""
+    story = asked()
+    blind = Alarm("production/cs/g5:blind:v2", "on-call", "high", "blind", story.now_ms)
+    story.state = replace(story.state, alarms=(*story.state.alarms, blind))
+    change = Change("production", "cs", 1, (MoveRoute(whole("v1")),), "ann")
+    after = evolve(story.state, change, 9, story.now_ms)
+    assert [alarm.thread for alarm in after.alarms] == [story.state.incident.id]
+    assert [word.thread for word in ended(story.state, after, change, 1)] == [blind.thread]
+
+
+def test_a_graver_page_is_not_swallowed():
+    """Who took the question has not seen that the rollback is held: that pages anew."""
+    story = asked()
+    story.does(acknowledge(case_of(story), None, "on it", "Ana"))
+    story.state = replace(story.state, automation=Hold(story.now_ms + HOUR, "exam", "ann"))
+    done = story.until("rollback.held", v2=BAD)
+    assert [p.thread for p in pages(done) if p.purpose is Purpose.PAGE] == [
+        f"{story.state.incident.id}:held"
+    ]
+    assert [a.acked_by for a in story.state.alarms] == ["Ana", ""]
 
 
 def test_a_rollback_that_fails_calls_again():
@@ -249,7 +317,7 @@ def test_a_rollback_that_fails_calls_again():
     while not isinstance(story.state.phase, Steady):
         done += story.sees(v1=BAD)
     (failed,) = [p for p in pages(done) if p.purpose is Purpose.PAGE]
-    assert failed.thread.endswith(":rollback-failed")
+    assert ":rollback-failed-g" in failed.thread
     assert [a.acked_by for a in story.state.alarms] == ["Ana", ""]
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from knowngood.core.check import refuse
 from knowngood.core.errors import StaleState
-from knowngood.core.evolve import audit_entries, evolve, moves_route, outgoing
+from knowngood.core.evolve import audit_entries, ended, evolve, moves_route, outgoing
 from knowngood.core.history import AuditEntry, Outgoing
 from knowngood.core.incident import Filing, filings
 from knowngood.core.model import (
@@ -74,6 +74,7 @@ def commit(
         states.append(after)
         audit.extend(audit_entries(change, after, generation, now_ms))
         messages.extend(outgoing(change, now_ms))
+        messages.extend(ended(state, after, change, now_ms))
         incidents.extend(filings(state, change, now_ms))
     return Commit(tuple(states), risen, tuple(audit), tuple(messages), tuple(incidents))
 

@@ -25,6 +25,7 @@ from knowngood.core.model import (
     SetIncident,
     SetQuestion,
     SetRollout,
+    Severity,
     ShareStep,
     Spell,
     Stand,
@@ -98,6 +99,38 @@ def outgoing(change: Change, now_ms: int) -> list[Outgoing]:
         )
         for action in change.actions
         if isinstance(action, Notify)
+    ]
+
+
+def ended(before: State, after: State, change: Change, now_ms: int) -> list[Outgoing]:
+    """The word that a page is over, for each alarm that a change ends without saying so itself.
+
+    A pager that escalates by itself would go on calling about what is closed here.
+    """
+    kept = {alarm.thread for alarm in after.alarms}
+    said = {
+        action.thread
+        for action in change.actions
+        if isinstance(action, Notify) and action.purpose is Purpose.RESOLVED
+    }
+    lines = [action for action in change.actions if isinstance(action, Record)]
+    because = lines[-1].because if lines else "what it was about is over"
+    return [
+        Outgoing(
+            key=f"{alarm.thread}:ended:{now_ms}",
+            environment=change.environment,
+            prompt=change.prompt,
+            audience=alarm.audience,
+            severity=Severity.LOW,
+            subject=f"{change.prompt} ({change.environment}): over, {alarm.thread}",
+            body=because,
+            created_ms=now_ms,
+            next_try_ms=now_ms,
+            purpose=Purpose.RESOLVED,
+            thread=alarm.thread,
+        )
+        for alarm in before.alarms
+        if alarm.thread not in kept | said
     ]
 
 
@@ -221,7 +254,15 @@ def _move(state: State, route: Route, actor: str, now_ms: int) -> State:
         incident_count=0,
         rollout=None,
         question=None,
+        # Pages about a generation that is no more, such as its blindness, are over with it.
+        alarms=tuple(a for a in state.alarms if not a.thread.startswith(_of_old(state))),
     )
+
+
+def _of_old(state: State) -> str:
+    """How the threads of the route's generation begin that belong to no incident."""
+    generation = state.route.generation if state.route else 0
+    return f"{state.environment}/{state.prompt}/g{generation}:"
 
 
 def _steps(state: State, route: Route) -> tuple[ShareStep, ...]:

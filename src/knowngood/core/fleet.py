@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 
+from knowngood.core.asking import Purpose
 from knowngood.core.explain import duration
 from knowngood.core.model import (
     Action,
@@ -58,17 +59,25 @@ def trouble(fleet: State, failing: Mapping[str, int], now_ms: int) -> tuple[Acti
         if since_ms is not None and now_ms - since_ms >= PATIENCE_MS and not told:
             words = f"the engine fails at `{part}` for {duration(now_ms - since_ms)}: {meaning}"
             actions += [Told(notice), Record("engine.failing", words, {"part": part})]
-            actions += _page(fleet, f"{notice}:{since_ms}", words)
+            actions += _page(fleet, f"{notice}:{since_ms}", words, notice, Purpose.PAGE)
         elif since_ms is None and told:
             words = f"the engine does `{part}` again"
             actions += [Told(notice, forget=True), Record("engine.working", words, {"part": part})]
+            if any(alarm.thread == _thread(fleet, notice) for alarm in fleet.alarms):
+                key = f"{notice}:working:{now_ms}"
+                actions += _page(fleet, key, words, notice, Purpose.RESOLVED)
     return tuple(actions)
 
 
-def _page(fleet: State, key: str, words: str) -> tuple[Notify, ...]:
+def _thread(fleet: State, notice: str) -> str:
+    return f"{fleet.environment}/{fleet.prompt}:{notice}"
+
+
+def _page(fleet: State, key: str, words: str, notice: str, purpose: Purpose) -> tuple[Notify, ...]:
     if fleet.environment in QUIET_ENVIRONMENTS:
         return ()
     subject = f"knowngood ({fleet.environment}): {words}"
     body = f"{words}. `knowngood doctor` says more; a person's rollback works all the same."
     key = f"{fleet.environment}/{fleet.prompt}:{key}"
-    return (Notify(key, "on-call", Severity.CRITICAL, subject, body),)
+    thread = _thread(fleet, notice)
+    return (Notify(key, "on-call", Severity.CRITICAL, subject, body, purpose, thread),)

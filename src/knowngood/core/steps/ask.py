@@ -77,6 +77,12 @@ def trigger_of(case: Case, name: str) -> Trigger | None:
     return next((t for t in case.policy.triggers if t.name == name), None)
 
 
+def _thread(case: Case, incident: Incident, question: Question) -> str:
+    """The incident's own, unless somebody took that for a question before this one."""
+    taken = any(a.thread == incident.id and a.acked_ms is not None for a in case.state.alarms)
+    return f"{incident.id}:question-{question.number}" if taken else incident.id
+
+
 def question_page(
     case: Case, incident: Incident, question: Question, because: str
 ) -> tuple[Notify, ...]:
@@ -89,6 +95,6 @@ def question_page(
         f"{title(case)}: {question.version} {because}",
         f"{because}. {answer_words(case.state, question)}",
         purpose=Purpose.PAGE,
-        thread=incident.id,
+        thread=_thread(case, incident, question),
         question=question.number,
     )

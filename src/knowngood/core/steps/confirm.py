@@ -132,7 +132,7 @@ def hold(case: Case, found: tuple[Finding, ...], kind: str, words: str) -> Step:
                 f"{title(case)}: rollback of {case.suspect} held, {words}",
                 body,
                 purpose=Purpose.PAGE,
-                thread=incident.id,
+                thread=f"{incident.id}:held",  # who took a milder page has not seen this one
                 question=question.number if question else None,
             ),
         ),

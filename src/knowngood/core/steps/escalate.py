@@ -6,12 +6,14 @@ acknowledgement, which changes the same state, stops it in the same breath.
 
 from dataclasses import replace
 
-from knowngood.core.asking import Alarm, Purpose
+from knowngood.core.asking import Alarm, Purpose, Question
+from knowngood.core.evolve import incident_of
 from knowngood.core.explain import duration, few
 from knowngood.core.model import Action, Notify, Record, SetAlarm, Severity, Wait
 from knowngood.core.people import EscalationRule, Level
 from knowngood.core.rules import PromptPolicy
 from knowngood.core.steps.case import Case, Step, page
+from knowngood.core.steps.words import answer_words
 
 EVERYBODY = "*"  # whom the end of an escalation tells
 
@@ -74,20 +76,30 @@ def _exhausted(case: Case, alarm: Alarm) -> tuple[Action, ...]:
 
 
 def _call(case: Case, alarm: Alarm, level: Level, why: str) -> tuple[Notify, ...]:
-    question = case.state.question
+    question = _question_of(case, alarm)
+    answers = f" {answer_words(case.state, question)}" if question else ""
     notes = page(
         case,
-        f"{alarm.thread}:level:{alarm.level}:{alarm.round_count}:{int(alarm.exhausted)}",
+        # The time tells one episode of a thread that comes back from the next.
+        f"{alarm.thread}:level:{alarm.level}:{alarm.round_count}:{alarm.told_ms}",
         alarm.audience,
         Severity(alarm.severity),
         alarm.subject,
         f"{why}. {alarm.subject}. `knowngood explain {case.state.prompt} --env "
-        f"{case.state.environment}` says how it stands; `knowngood ack {alarm.thread}` takes it.",
+        f"{case.state.environment}` says how it stands; `knowngood ack {alarm.thread}` takes it."
+        f"{answers}",
         purpose=Purpose.PAGE,
         thread=alarm.thread,
         question=question.number if question else None,
     )
     return tuple(replace(n, targets=level.targets, channels=level.channels) for n in notes)
+
+
+def _question_of(case: Case, alarm: Alarm) -> Question | None:
+    """The open question, on a page of its own incident only: others ask nothing."""
+    incident = case.state.incident
+    mine = incident is not None and incident_of(alarm.thread) == incident.id
+    return case.state.question if mine else None
 
 
 def _why(case: Case, alarm: Alarm) -> str:

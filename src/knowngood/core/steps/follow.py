@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from knowngood.core.asking import Purpose, Question, Stage
+from knowngood.core.evolve import incident_of
 from knowngood.core.explain import duration
 from knowngood.core.model import (
     Finding,
@@ -34,17 +35,19 @@ def follow(case: Case) -> Step:
     left_ms = question.due_ms - case.now_ms
     waiting = (Wait("answer", detail=asked_words(question), need=left_ms, eta_ms=left_ms),)
     found = _still(case, question)
-    if (
-        left_ms > 0 and not _is_exhausted(case, question)
-    ) or not found:  # a breach that has gone is nothing to ask about: it may settle
+    due = left_ms <= 0 or _is_exhausted(case, question)
+    unclear = () if question.stage is Stage.OBSERVING else _unclear(case, question)
+    # A breach that has gone is nothing to ask about: it may settle. What cannot be judged any more
+    # is no reason to fall silent, and none to roll back.
+    if not due or not (found or unclear):
         return Step(waiting_on=waiting)
     match question.stage:
         case Stage.OBSERVING:
             return _persists(case, question, found)
         case Stage.ASKED:
-            return _unanswered(case, question, found)
+            return _unanswered(case, question, found or unclear, proven=bool(found))
         case Stage.INVESTIGATING:
-            return _remind(case, question, found)
+            return _remind(case, question, found or unclear)
 
 
 def _still(case: Case, question: Question) -> tuple[Finding, ...]:
@@ -56,6 +59,13 @@ def _still(case: Case, question: Question) -> tuple[Finding, ...]:
     incident = case.state.incident
     assert incident is not None
     return own or tuple(f for f in mine if f.trigger in incident.triggers)
+
+
+def _unclear(case: Case, question: Question) -> tuple[Finding, ...]:
+    """What was asked about and cannot be judged any more: too few calls, or no reports."""
+    unclear = (Verdict.UNSURE, Verdict.BLIND)
+    mine = (f for f in case.findings if f.version == question.version)
+    return tuple(f for f in mine if f.trigger == question.trigger and f.verdict in unclear)
 
 
 def _persists(case: Case, question: Question, found: tuple[Finding, ...]) -> Step:
@@ -91,7 +101,9 @@ def _persists(case: Case, question: Question, found: tuple[Finding, ...]) -> Ste
     return Step((SetQuestion(None), record, *told))
 
 
-def _unanswered(case: Case, question: Question, found: tuple[Finding, ...]) -> Step:
+def _unanswered(
+    case: Case, question: Question, found: tuple[Finding, ...], *, proven: bool
+) -> Step:
     """Nobody has answered in time: roll back where the policy says so, else tell more people."""
     trigger = trigger_of(case, question.trigger)
     incident = case.state.incident
@@ -105,7 +117,7 @@ def _unanswered(case: Case, question: Question, found: tuple[Finding, ...]) -> S
     )
     record = Record("question.overdue", because, _detail(case, question, found))
     silent = trigger is not None and trigger.on_timeout == "rollback"
-    if silent or _is_exhausted(case, question):
+    if proven and (silent or _is_exhausted(case, question)):
         return _roll_back(case, overdue, found, record)
     told = page(
         case,
@@ -129,7 +141,9 @@ def _is_exhausted(case: Case, question: Question) -> bool:
     if case.policy.escalation.on_exhausted != "rollback" or question.stage is not Stage.ASKED:
         return False
     began_ms = question.due_ms - limit_of(case, question.trigger)
-    return any(alarm.exhausted and alarm.told_ms > began_ms for alarm in case.state.alarms)
+    incident = case.state.incident
+    mine = [a for a in case.state.alarms if incident and incident_of(a.thread) == incident.id]
+    return any(alarm.exhausted and alarm.told_ms > began_ms for alarm in mine)
 
 
 def _roll_back(case: Case, question: Question, found: tuple[Finding, ...], record: Record) -> Step:

@@ -258,7 +258,7 @@ def _escalate(
         f"{title(case)}: ROLLBACK FAILED {phase.from_version} -> {phase.to_version}",
         f"{because}. {options} Contact: {authors}.{answers}",
         purpose=Purpose.PAGE,
-        thread=f"{_name(case)}:rollback-failed",
+        thread=f"{_name(case)}:rollback-failed-g{case.generation}",
         question=question.number if question else None,
     )
 

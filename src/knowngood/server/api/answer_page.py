@@ -64,7 +64,9 @@ async def answer(request: Request, token: str) -> HTMLResponse:
 
 
 def _answer(server: Runtime, link: Link, ask: Ask, now_ms: int) -> dict[str, Any]:
-    return answers.answer(server.desk, link.thread, link.answer, link.number, ask, now_ms)
+    return answers.answer(
+        server.desk, link.thread, link.answer, link.number, ask, now_ms, alone=True
+    )
 
 
 def _ask(link: Link, body: bytes) -> Ask:
