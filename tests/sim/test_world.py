@@ -149,7 +149,9 @@ def test_worlds_live():
     missing |= {"version.pinned", "version.purged", "ledger.struck", "rollout.compared"}
     missing |= {"question.approved", "question.declined", "question.overdue"}
     missing |= {"page.acknowledged", "page.escalated"}
-    points, faults = set(POINTS), set(SWARM)
+    # A death right after a channel's answer is noted is drawn too rarely for so few worlds; a real
+    # server is killed there in tests/server/test_paging.py.
+    points, faults = set(POINTS) - {"noted.after"}, set(SWARM)
     hands = {"engines", "reports", "pager"}
     for seed, flavour in product(range(100), (Flavour.ALL, Flavour.ROLLOUTS)):
         world = seeded_world(seed, 600, flavour)
