@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from knowngood.core.asking import Purpose
 from knowngood.core.history import AuditEntry
 from knowngood.core.model import (
     Change,
@@ -105,6 +106,7 @@ class Pages(Checker):
         """A checker that has seen no page."""
         super().__init__(world)
         self.queued: set[str] = set()
+        self.over: set[str] = set()  # threads of pages that a change ended without a word
         self.done: dict[str, str] = {}  # key -> the receipt, or why it was given up
 
     def applied(self, event: Applied) -> None:
@@ -115,10 +117,14 @@ class Pages(Checker):
                     self.queued.add(note.key)
                     if change.environment in QUIET_ENVIRONMENTS:
                         self.fail(f"{change.environment} pages {note.audience}: {note.subject}")
+        for before, after in zip(event.before, event.after, strict=True):
+            left = {alarm.thread for alarm in after.alarms}
+            self.over |= {alarm.thread for alarm in before.alarms} - left
 
     def paged(self, notifier: str, page: Page) -> None:
         """Count the deliveries of one key by one notifier."""
-        if page.key not in self.queued:
+        ends = page.purpose is Purpose.RESOLVED and page.key.partition(":ended:")[0] in self.over
+        if page.key not in self.queued and not ends:
             self.fail(f"a page that nothing queued: {page.key}")
         died = sum(engine.died_count for engine in self.world.engines)
         lost = self.world.nemesis.unanswered.get(page.key, 0)
