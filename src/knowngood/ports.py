@@ -4,8 +4,8 @@ What belongs here: Protocols of at most five methods each, and nothing that runs
 is its docstrings; `knowngood.conformance` holds every implementation to them.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Protocol
 
@@ -393,12 +393,21 @@ class Button:
 
 
 @dataclass(frozen=True, slots=True)
+class Picture:
+    """An image, with the words for whoever cannot see it."""
+
+    png: bytes = field(repr=False)
+    words: str
+
+
+@dataclass(frozen=True, slots=True)
 class Page:
     """A message as a notifier gets it.
 
     `thread` is empty or what this and other messages are about. `people` are those it is for.
     `incident` is the thread's incident; `question` the number of what `buttons` answer. `url` is
-    where a browser shows more. `drill`: an exercise, to be marked as one.
+    where a browser shows more. `drill`: an exercise, to be marked as one. `picture` is for channels
+    that carry images: it takes seconds, never raises, and there may be none.
     """
 
     key: str
@@ -417,6 +426,7 @@ class Page:
     url: str = ""
     created_ms: int = 0
     drill: bool = False
+    picture: Callable[[], Picture | None] | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

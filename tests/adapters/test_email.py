@@ -18,7 +18,7 @@ from knowngood.adapters.secrets import Secret
 from knowngood.core.asking import Purpose
 from knowngood.core.errors import BadPolicy
 from knowngood.core.people import Person
-from knowngood.ports import Delivered, Rejected, Retry
+from knowngood.ports import Delivered, Picture, Rejected, Retry
 from tests.adapters.vendors import NOW_MS, closed_port, page
 
 SENDER = "knowngood <kg@kg.example.com>"
@@ -117,6 +117,29 @@ def test_a_mail_says_everything_twice(plain, mailbox):
     for said in (plain_part.get_content(), html_part.get_content()):
         for words in ("v2 fails 6 %", "https://kg.example.com/answer/approve", "on-call, ana"):
             assert words in said
+
+
+def test_a_mail_carries_the_chart(plain, mailbox):
+    """Beside its words, with others for whoever sees no images; the text alone has none."""
+    shown = Picture(b"\x89PNG...", 'errors 6.0% > "limit"')
+    assert isinstance(plain.notify(page(picture=lambda: shown), "", NOW_MS), Delivered)
+    (mail,) = mailbox.mails()
+    images = [part for part in mail.walk() if part.get_content_type() == "image/png"]
+    assert [image.get_content() for image in images] == [shown.png]
+    said = mail.get_body(("html",)).get_content()
+    assert f"cid:{images[0]['Content-ID'].strip('<>')}" in said
+    assert 'alt="errors 6.0% &gt; &quot;limit&quot;"' in said
+    assert "v2 fails 6 %" in mail.get_body(("plain",)).get_content()
+
+
+def test_a_mail_goes_out_without_a_chart(plain, mailbox):
+    """Where none could be had in time, the mail is the one that it always was."""
+    for picture in (None, lambda: None):
+        assert isinstance(plain.notify(page(picture=picture), "", NOW_MS), Delivered)
+    one, other = mailbox.mails()
+    for mail in (one, other):
+        assert mail.get_content_type() == "multipart/alternative"
+        assert "<img" not in mail.get_body(("html",)).get_content()
 
 
 def test_a_thread_is_a_thread(plain, mailbox):

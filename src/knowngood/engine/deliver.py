@@ -6,6 +6,7 @@ again that have not answered. `hand_over_due` talks to one channel; `settle` tal
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from knowngood.core.addressing import channels_of, people_of, reaching
 from knowngood.core.asking import Alarm, Answer, Purpose
@@ -30,7 +31,7 @@ from knowngood.core.history import Delivery, Outcome, Outgoing
 from knowngood.core.model import Change, State
 from knowngood.core.people import Person
 from knowngood.core.policy import PolicyFile
-from knowngood.ports import Button, Delivered, Notifier, Page, Rejected, Retry, Store
+from knowngood.ports import Button, Delivered, Notifier, Page, Picture, Rejected, Retry, Store
 
 BATCH_COUNT = 100  # a tick hands over this many at most, so that a flood delays nothing else
 # All that waits is looked at: what a dead channel leaves lying must not hide what came later. A
@@ -41,6 +42,7 @@ ACTOR = "system"
 WORDS_MAX = 300  # of what a faulty notifier says
 
 Link = Callable[[Outgoing, Answer, tuple[Person, ...], int], str]
+Draw = Callable[[Outgoing, int], Picture | None]
 TEXTS = {
     Answer.APPROVE: "Roll back",
     Answer.DECLINE: "Do not, I investigate",
@@ -58,7 +60,7 @@ class Post:
     """What delivering needs: the store, who is told where, and the channels by name.
 
     `link` makes the signed link of an answer. `paces` says how many messages some channels take in
-    a tick.
+    a tick. `picture` draws what a page is about, for channels that ask for it; it never raises.
     """
 
     store: Store
@@ -66,6 +68,7 @@ class Post:
     notifiers: Mapping[str, Notifier]
     link: Link = no_link
     paces: Mapping[str, int] = field(default_factory=dict)
+    picture: Draw | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,6 +270,9 @@ def page_of(post: Post, message: Outgoing, now_ms: int) -> Page:
         Button(answer, TEXTS[answer], post.link(message, answer, people, now_ms))
         for answer in answers_of(message)
     )
+    picture = None
+    if post.picture is not None and message.purpose is Purpose.PAGE:
+        picture = partial(post.picture, message, now_ms)
     return Page(
         message.key,
         message.audience,
@@ -283,6 +289,7 @@ def page_of(post: Post, message: Outgoing, now_ms: int) -> Page:
         buttons=buttons,
         created_ms=message.created_ms,
         drill=message.audience == DRILL_AUDIENCE,
+        picture=picture,
     )
 
 

@@ -10,7 +10,7 @@ from knowngood.core.model import FLEET, Change
 from knowngood.core.outside import KEPT_MS, TAKEN_KEPT_MS
 from knowngood.core.steps.comparison import compares_units
 from knowngood.core.window import BUCKET_MS
-from knowngood.engine.deliver import Link, Post, no_link, tick_deliver
+from knowngood.engine.deliver import Draw, Link, Post, no_link, tick_deliver
 from knowngood.engine.ingest import WATERMARK_MS, Ingest
 from knowngood.engine.reconcile import ACTOR, Look, Reconciler, tick_reconcile
 from knowngood.engine.retain import Sweep
@@ -53,6 +53,7 @@ class Engine:
     deliver: Callable[[Post, int], object] = tick_deliver
     link: Link = no_link
     paces: Mapping[str, int] = field(default_factory=dict)
+    picture: Draw | None = None
     sweep: Sweep = field(default_factory=Sweep)
     failing: dict[str, int] = field(default_factory=dict)  # part -> since when, in ms
     told_trouble: bool = True  # an engine before this one may have told of something that is over
@@ -86,7 +87,7 @@ class Engine:
     def post(self) -> Post:
         """What delivering needs."""
         policy = self.reconciler.policy
-        return Post(self.store, policy, self.notifiers, self.link, self.paces)
+        return Post(self.store, policy, self.notifiers, self.link, self.paces, self.picture)
 
     def _deliver(self, now_ms: int) -> None:
         self.deliver(self.post, now_ms)

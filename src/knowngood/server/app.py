@@ -44,6 +44,7 @@ from knowngood.server.heart import Heart, told
 from knowngood.server.hooks import hooks_of
 from knowngood.server.links import Links, kept_key
 from knowngood.server.metrics import Metrics
+from knowngood.server.pictures import Pictures
 from knowngood.server.policy_file import load_policy
 from knowngood.server.runbooks import load_library
 from knowngood.server.runtime import Lanes, Runtime, Snapshots, lineage
@@ -126,6 +127,7 @@ def create_app(settings: Settings, clock: Clock | None = None, *, ticking: bool 
         courier = Courier(clock, metrics.count_delivery)
         heart = Heart(engine, clock, metrics, deadman)
         desk = Desk(store, policy, reconciler, settings.roster)
+        engine.picture = Pictures(desk).of
         snapshots = Snapshots(desk, lineage(store.policies, now_ms))
     except BaseException:
         store.close()

@@ -21,12 +21,13 @@ from knowngood.adapters.secrets import Secret
 from knowngood.adapters.wording import cut, facts, text, title
 from knowngood.core.asking import Purpose
 from knowngood.core.errors import BadPolicy
-from knowngood.ports import Delivered, Page, Rejected, Retry
+from knowngood.ports import Delivered, Page, Picture, Rejected, Retry
 
 PORTS = {"starttls": 587, "tls": 465, "none": 25}
 TIMEOUT_S = 10.0  # for each of the server's answers
 SUBJECT_MAX = 200
 RECIPIENTS_MAX = 50
+PICTURE = "chart@knowngood"  # its name within a mail
 ADDRESS = re.compile(r"[^\s,;<>@]+@[^\s,;<>@]+")  # one, of characters that end no header
 
 
@@ -121,8 +122,20 @@ class Email:
         if page.purpose is Purpose.PAGE:
             message["X-Priority"] = "1"
             message["Importance"] = "high"
+        picture = page.picture() if page.picture else None
         message.set_content(text(page))
-        message.add_alternative(html(page), subtype="html")
+        message.add_alternative(html(page, picture), subtype="html")
+        if picture is not None:
+            part = message.get_body(("html",))
+            assert part is not None
+            part.add_related(
+                picture.png,
+                "image",
+                "png",
+                cid=f"<{PICTURE}>",
+                filename="chart.png",
+                disposition="inline",
+            )
         return message
 
 
@@ -133,18 +146,22 @@ def _first(receipt: str) -> tuple[str, list[str]]:
     return (first, [mail for mail in told if ADDRESS.fullmatch(mail)]) if is_id else ("", [])
 
 
-def html(page: Page) -> str:
-    """The page as HTML in which whatever it says is text."""
+def html(page: Page, picture: Picture | None = None) -> str:
+    """The page as HTML in which whatever it says is text; the picture is a part beside it."""
     body = "".join(f"<p>{escape(part)}</p>" for part in page.body.split("\n") if part.strip())
     links = [(button.text, button.url) for button in page.buttons if button.url]
     links += [("Show more", page.url)] if page.url else []
     made = "".join(f'<p><a href="{escape(url)}">{escape(words)}</a></p>' for words, url in links)
+    seen = ""
+    if picture is not None:
+        words = escape(picture.words)
+        seen = f'<p><img src="cid:{PICTURE}" alt="{words}" width="640"></p>'
     rows = "".join(
         f"<tr><th align=left>{escape(name)}</th><td>{escape(value)}</td></tr>"
         for name, value in facts(page)
     )
     head = f"<h2>{escape(title(page))}</h2>"
-    return f"<!doctype html><html><body>{head}{body}{made}<table>{rows}</table></body></html>"
+    return f"<!doctype html><html><body>{head}{body}{made}{seen}<table>{rows}</table></body></html>"
 
 
 def _refused(recipients: dict[str, tuple[int, bytes]]) -> Retry | Rejected:
