@@ -26,6 +26,7 @@ LABELS_MAX = 12
 # Where words stand is settled before the width of a page is known, for one that is narrower.
 NOMINAL_WIDTH_PX, CHARACTER_PX = 520, 6.3
 RIGHT_FROM = 0.7  # of the width: from here on words stand to the left of their line
+RIM_PX = 3
 HOVER_SIZE = 200  # px² around a point in which a pointer finds it
 MINUTES_10_MS, DAY_MS = 600_000, 86_400_000
 _DIGITS = re.compile(r"(\d+)")
@@ -270,11 +271,14 @@ def limit_layers(
             "mark": {"type": "rule", "strokeDash": [4, 3], "color": colour},
             "encoding": {"y": y},
         },
-        {
-            "data": {"values": rows},
-            "mark": words,
-            "encoding": {"y": place, "x": {"value": "width"}, "text": text},
-        },
+        *_readable(
+            {
+                "data": {"values": rows},
+                "mark": words,
+                "encoding": {"y": place, "x": {"value": "width"}, "text": text},
+            },
+            sheet,
+        ),
     ]
 
 
@@ -308,7 +312,7 @@ def mark_layers(sheet: Sheet) -> list[Spec]:
             if side == align
         ]
         if words:
-            found.append(_words(words, align, dx, x, ink))
+            found += _readable(_words(words, align, dx, x, ink), sheet)
     return found
 
 
@@ -322,6 +326,13 @@ def _words(rows: list[Row], align: str, dx: int, x: Spec, ink: str) -> Spec:
             "text": {"field": "label", "type": "nominal"},
         },
     }
+
+
+def _readable(words: Spec, sheet: Sheet) -> list[Spec]:
+    """Words with a rim of the background's colour, so that no line runs through them."""
+    paper = INKS[sheet.theme][0]
+    rim = {"stroke": paper, "strokeWidth": RIM_PX, "strokeJoin": "round", "strokeOpacity": 0.8}
+    return [{**words, "mark": {**words["mark"], **rim}}, words]
 
 
 def placed_labels(

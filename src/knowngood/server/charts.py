@@ -50,7 +50,7 @@ __all__ = [
 ]  # fmt: skip
 
 VEGA_LITE = "6.4"  # the one that the renderer has; a page draws with the renderer's own bundle
-PNG_SCALE = 2.0  # for screens with twice the dots
+PNG_SCALE = 1.5  # sharp enough to read, and a quarter of a megabyte in a mail
 LIMITS_WITHIN = 5.0  # times the highest value: a limit beyond would press all of it to the ground
 RATE_SEEN = 0.1  # a limit on errors up to this is always shown
 CLIP = re.compile(r"\bclip\d+\b")
