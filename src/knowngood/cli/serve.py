@@ -125,6 +125,7 @@ def serve(
     """Run the server and the engine that judges."""
     from knowngood.server.app import run  # heavy: FastAPI and SQLAlchemy
     from knowngood.server.settings import settings_from
+    from knowngood.web import install
 
     run(
         settings_from(
@@ -144,5 +145,6 @@ def serve(
                 "egress_proxy": egress_proxy,
                 "egress_loopback": egress_loopback,
             }
-        )
+        ),
+        install,
     )

@@ -64,6 +64,13 @@ class Desk:
                 self._outlook.recent.drop_idle(now_ms - LOOKBACK_MS)
         return seen
 
+    def glances(self, environment: str) -> dict[str, Look]:
+        """What the engine saw last of each prompt; of many prompts nothing is read anew."""
+        if self.live is None:
+            return {}
+        seen = list(self.live.seen.items())
+        return {prompt: look for (where, prompt), look in seen if where == environment}
+
     def look_afresh(self, environment: str, prompt: str, now_ms: int) -> Look:
         """A look that waits for nobody else's reading."""
         eyes = self._eyes(self._new_outlook())

@@ -23,6 +23,7 @@ from knowngood.server.hooks import Hooks
 from knowngood.server.links import Links
 from knowngood.server.metrics import Metrics
 from knowngood.server.runbooks import Library, shipped
+from knowngood.server.sessions import Sessions
 from knowngood.server.settings import Settings
 from knowngood.wire import Batch, Receipt, encode_snapshot
 
@@ -73,6 +74,8 @@ class Runtime:
     hooks: Hooks = field(default_factory=Hooks)
     lanes: Lanes = field(default_factory=Lanes)
     library: Library = field(default_factory=shipped)
+    sessions: Sessions = field(default_factory=lambda: Sessions(secrets.token_bytes(32)))
+    is_ending: bool = False  # no new streams, and those there are end
 
     async def act(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Do the work in the lane that is kept for orders."""
