@@ -110,10 +110,9 @@ def test_a_canary_is_paused_resumed_and_aborted(pages):
     pages.push("v1.9.0")
     pages.push("v2.0.0")
     pages.promote("v1.9.0")
-    for verb, more in (("promote", {"version": "v2.0.0"}), ("pause", {}), ("resume", {}),
-                       ("skip", {}), ("abort", {})):  # fmt: skip
-        text = page(pages, f"/do/{verb}", prompt=PROMPT, **more)
-        send(pages, f"/do/{verb}", form_of(text), because=f"to {verb}")
+    for verb in ("promote", "pause", "resume", "skip", "abort"):
+        text = page(pages, f"/do/{verb}", prompt=PROMPT, version="v2.0.0")
+        send(pages, f"/do/{verb}", form_of(text), 303, because=f"to {verb}")
     assert served(pages) == ["v1.9.0"]
     said = " ".join(
         e["because"] for e in pages.get("/api/audit", prompt=PROMPT, limit=100)["entries"]
@@ -130,9 +129,15 @@ def test_a_viewer_sees_what_would_change_and_may_not_do_it():
         for version in ("v1.9.0", "v2.0.0"):
             body = {"version": version, "text": version}
             world.post(f"/api/prompts/{PROMPT}/versions", 201, headers=ana, **body)
-            order = {"prompt": PROMPT, "version": version, "now": True, "because": "test",
-                     "override": ["in_progress"]}  # fmt: skip
-            world.post("/api/promote", headers=ana, **order)
+            world.post(
+                "/api/promote",
+                headers=ana,
+                prompt=PROMPT,
+                version=version,
+                now=True,
+                because="test",
+                override=["in_progress"],
+            )
         form = form_of(page(world, ROLLBACK, prompt=PROMPT))
         world.client.cookies.clear()
         send(world, "/login", {"token": "vera:a-secret-of-veras-own"})
