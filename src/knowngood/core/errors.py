@@ -129,6 +129,12 @@ class UnknownIncident(KnowngoodError):
     code = "unknown_incident"
 
 
+class UnknownChart(KnowngoodError):
+    """There is no chart of this name."""
+
+    code = "unknown_chart"
+
+
 class UnknownEvaluation(KnowngoodError):
     """There is no such evaluation."""
 

@@ -1,128 +1,178 @@
 """Charts: one Vega-Lite specification a chart, from one pure function each.
 
-The same specifications are drawn live in a page and rendered to SVG for documents. Times are UTC.
+The same specifications are drawn live in a page and rendered to SVG or PNG for documents and
+messages. Times are UTC. A page's policy forbids evaluated code, so a specification holds no
+expressions: whatever can be worked out is worked out here.
 """
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
+from knowngood.core.explain import amount, moment, percent
 from knowngood.core.incident_record import Spread
+from knowngood.server.chart_layers import (
+    COLOURS,
+    DARK,
+    GAP_BINS,
+    HEIGHT,
+    LIGHT,
+    ROOM,
+    SMALL_HEIGHT,
+    THEMES,
+    Limit,
+    Mark,
+    Point,
+    Row,
+    Sheet,
+    Spec,
+    colour_of,
+    colours,
+    head,
+    hover,
+    limit_layers,
+    line_rows,
+    lines,
+    mark_layers,
+    short,
+    time_axis,
+    told,
+    value_axis,
+)
 
-SCHEMA = "https://vega.github.io/schema/vega-lite/v6.json"
+__all__ = [
+    "DARK", "LIGHT", "THEMES", "Chart", "Limit", "Mark", "Point", "Row", "Sheet", "Spec", "colours",
+    "error_rate", "p99", "png", "propagation", "quality", "sparkline", "svg", "table_of",
+    "traffic_share",
+]  # fmt: skip
+
 VEGA_LITE = "6.4"  # the one that the renderer has; a page draws with the renderer's own bundle
-WIDTH, HEIGHT, SMALL_HEIGHT = 640, 220, 140
-ROOM = 1.5  # how much higher than the highest rate an axis of rates reaches
-LIGHT, DARK = "light", "dark"
-THEMES = (LIGHT, DARK)
-
-# Okabe and Ito's colours: told apart by everybody, on both backgrounds.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-INKS = {LIGHT: ("#ffffff", "#1f2328", "#d0d7de"), DARK: ("#0d1117", "#e6edf3", "#30363d")}
-LIMIT_COLOUR = {LIGHT: "#b00020", DARK: "#ff7b72"}
-FONT = "Liberation Sans, Arimo, Helvetica, Arial, sans-serif"
-
+PNG_SCALE = 2.0  # for screens with twice the dots
+LIMITS_WITHIN = 5.0  # times the highest value: a limit beyond would press all of it to the ground
+RATE_SEEN = 0.1  # a limit on errors up to this is always shown
 CLIP = re.compile(r"\bclip\d+\b")
 
-Spec = dict[str, Any]
+
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """A chart with the name that its file or its address ends with."""
+
+    name: str
+    title: str
+    spec: Spec
 
 
 @dataclass(frozen=True, slots=True)
-class Point:
-    """What one version did in one stretch of time. `low` and `high` bound its error rate (95 %)."""
+class TableRow:
+    """The figures of one version in one stretch of time, in words; empty where nothing is known."""
 
-    at_ms: int
+    time: str
     version: str
     calls: int
-    failed: int
-    share: float  # of the calls that the prompt had in this time
-    rate: float | None = None
-    low: float | None = None
-    high: float | None = None
-    p99_ms: float | None = None
-    quality: float | None = None
+    errors: int
+    rate: str
+    p99: str
+    quality: str
 
 
-@dataclass(frozen=True, slots=True)
-class Mark:
-    """Something that happened: a deploy, a rollback, the recovery."""
-
-    at_ms: int
-    label: str
-
-
-def error_rate(
-    points: Sequence[Point], limit: float | None, marks: Sequence[Mark], theme: str = LIGHT
-) -> Spec:
-    """The error rate of each version with its confidence band, the limit, and what happened."""
-    band = {
-        "mark": {"type": "area", "opacity": 0.2, "clip": True},
-        "encoding": {
-            "x": _time(),
-            "y": {
-                "field": "low",
-                "type": "quantitative",
-                "title": "error rate",
-                "scale": {"domain": [0, _top(points, limit)], "nice": True},
-            },
-            "y2": {"field": "high"},
-            "color": _colour(points),
-        },
-    }
-    layers = [band, _line(points, "rate", "error rate", ".1~%"), *_limit(limit, ".1~%", theme)]
-    return _layered("Error rate of each version", points, layers, marks, theme)
-
-
-def _top(points: Sequence[Point], limit: float | None) -> float:
-    """Where the axis ends: above all rates and the limit, whatever the bands.
-
-    A second of three calls has a band that would press all that matters to the ground.
-    """
+def error_rate(points: Sequence[Point], limits: Sequence[Limit], sheet: Sheet) -> Spec:
+    """The error rate of each version with its confidence band, the limits, and what happened."""
     highest = max((point.rate for point in points if point.rate is not None), default=0.0)
-    return min(1.0, max(0.01, ROOM * highest, ROOM * (limit or 0.0)))
+    near = [limit.value for limit in limits if limit.value <= max(RATE_SEEN, _far(highest))]
+    # A second of three calls has a band that would press all that matters to the ground: the axis
+    # ends above all rates and limits, whatever the bands.
+    top = min(1.0, max(0.01, ROOM * max([highest, *near])))
+    figures = [
+        (p, p.rate, p.low, p.high, f"{percent(p.rate)} ({p.failed} of {p.calls})")
+        for p in points
+        if p.rate is not None
+    ]
+    y = value_axis("value", "error rate", ".1~%", (0.0, top))
+    return _lines("Error rate of each version", "error_rate", figures, y, limits, sheet)
 
 
-def traffic_share(points: Sequence[Point], marks: Sequence[Mark], theme: str = LIGHT) -> Spec:
+def p99(points: Sequence[Point], limits: Sequence[Limit], sheet: Sheet) -> Spec:
+    """The 99th percentile of each version's latency, with its band and the limits."""
+    figures = [
+        (
+            p,
+            p.p99_ms,
+            p.p99_low_ms,
+            p.p99_high_ms,
+            f"{amount('latency_p99', p.p99_ms)} (n = {p.timed})",
+        )
+        for p in points
+        if p.p99_ms is not None
+    ]
+    highest = max((value for _, value, *_ in figures), default=1.0)
+    near = [limit.value for limit in limits if limit.value <= _far(highest)]
+    y = value_axis("value", "p99 latency (ms)", ",.0f", (0.0, ROOM * max([highest, *near])))
+    return _lines("p99 latency of each version", "latency_p99", figures, y, limits, sheet)
+
+
+def quality(points: Sequence[Point], limits: Sequence[Limit], sheet: Sheet) -> Spec:
+    """The mean quality of each version, with its band and the limits."""
+    figures = [
+        (
+            p,
+            p.quality,
+            p.quality_low,
+            p.quality_high,
+            f"{amount('quality', p.quality)} (n = {p.labels})",
+        )
+        for p in points
+        if p.quality is not None
+    ]
+    seen = [*(value for _, value, *_ in figures), *(limit.value for limit in limits)] or [0.0, 1.0]
+    low, high = min(seen), max(seen)
+    spread = max(high - low, 0.05 * max(abs(low), abs(high)), 0.01)
+    y = value_axis("value", "quality", ".2f", (low - 0.25 * spread, high + (ROOM - 1) * spread))
+    return _lines("Mean quality of each version", "quality", figures, y, limits, sheet)
+
+
+def traffic_share(points: Sequence[Point], sheet: Sheet) -> Spec:
     """The share of the calls that each version served."""
-    area = {
-        "mark": {"type": "area", "interpolate": "step-after", "opacity": 0.85},
-        "encoding": {
-            "x": _time(),
-            "y": {
-                "field": "share",
-                "type": "quantitative",
-                "stack": "zero",
-                "title": "share of the calls",
-                "axis": {"format": ".0%"},
-                "scale": {"domain": [0, 1]},
-            },
-            "color": _colour(points),
-        },
-    }
     title = "Share of the calls that each version served"
-    return _layered(title, points, [area], marks, theme, SMALL_HEIGHT)
+    y = {
+        "field": "share",
+        "type": "quantitative",
+        "stack": "zero",
+        "title": "share of the calls",
+        "axis": {"format": ".0%"},
+        "scale": {"domain": [0, 1]},
+    }
+    whole = _whole(points, sheet)
+    rows = [
+        {
+            "at_ms": p.at_ms,
+            "version": p.version,
+            "share": short(p.share),
+            **told(p, f"{percent(p.share)}, {p.calls} calls", sheet),
+        }
+        for p in whole
+    ]
+    x, colour = time_axis(sheet), colour_of(sheet.shades, (p.version for p in points))
+    area: Spec = {
+        "mark": {"type": "area", "interpolate": "step-after", "opacity": 0.6, "clip": True},
+        "encoding": {"x": x, "y": y, "color": colour},
+    }
+    seen = hover(x, y, sheet)
+    for layer in seen:  # stacked as the areas are, not each from the ground
+        layer["encoding"]["detail"] = {"field": "version"}
+    newest = [(p, f"{percent(p.share)} ({p.calls} calls)") for p in points]
+    return {
+        **head(title, _description(title, newest, (), sheet), sheet, SMALL_HEIGHT),
+        "data": {"values": rows},
+        "layer": [area, *seen, *mark_layers(sheet)],
+    }
 
 
-def p99(
-    points: Sequence[Point], limit_ms: float | None, marks: Sequence[Mark], theme: str = LIGHT
-) -> Spec:
-    """The 99th percentile of the latency of each version."""
-    layers = [_line(points, "p99_ms", "p99 latency (ms)", ",.0f"), *_limit(limit_ms, ",.0f", theme)]
-    return _layered("p99 latency of each version", points, layers, marks, theme)
-
-
-def quality(
-    points: Sequence[Point], limit: float | None, marks: Sequence[Mark], theme: str = LIGHT
-) -> Spec:
-    """The mean quality of each version."""
-    layers = [_line(points, "quality", "quality", ".2f"), *_limit(limit, ".2f", theme)]
-    return _layered("Mean quality of each version", points, layers, marks, theme)
-
-
-def propagation(spread: Sequence[Spread], theme: str = LIGHT) -> Spec:
+def propagation(spread: Sequence[Spread], sheet: Sheet) -> Spec:
     """The share of the processes that had confirmed the route, after the switch."""
+    title = "Processes that serve the good version, after the switch"
     rows = [
         {
             "after_s": each.after_ms / 1000,
@@ -130,8 +180,10 @@ def propagation(spread: Sequence[Spread], theme: str = LIGHT) -> Spec:
         }
         for each in spread
     ]
+    last = spread[-1] if spread else None
+    words = f": {last.current_count} of {last.live_count}" if last else ""
     return {
-        **_head("Processes that serve the good version, after the switch", theme, SMALL_HEIGHT),
+        **head(title, f"{title}{words}", sheet, SMALL_HEIGHT),
         "data": {"values": rows},
         "mark": {"type": "line", "interpolate": "step-after", "point": True, "color": COLOURS[0]},
         "encoding": {
@@ -152,6 +204,42 @@ def propagation(spread: Sequence[Spread], theme: str = LIGHT) -> Spec:
     }
 
 
+def table_of(points: Iterable[Point]) -> list[TableRow]:
+    """The figures behind the charts, the newest first."""
+    return [
+        TableRow(
+            time=moment(p.at_ms),
+            version=p.version,
+            calls=p.calls,
+            errors=p.failed,
+            rate="" if p.rate is None else percent(p.rate),
+            p99="" if p.p99_ms is None else amount("latency_p99", p.p99_ms),
+            quality="" if p.quality is None else amount("quality", p.quality),
+        )
+        for p in sorted(points, key=lambda p: (-p.at_ms, p.version))
+    ]
+
+
+def sparkline(counts: Sequence[int], width: int, height: int) -> str:
+    """The `points` of an SVG polyline of these counts: none stands on the ground, at `height`.
+
+    One count alone is a level line. Nothing for no counts.
+    """
+    if not counts:
+        return ""
+    values = [max(0, count) for count in counts]
+    if len(values) == 1:
+        values *= 2
+    top, step = max(values) or 1, width / (len(values) - 1)
+    return " ".join(
+        f"{round(step * place, 1):g},{round(height * (1 - value / top), 1):g}"
+        for place, value in enumerate(values)
+    )
+
+
+# --- Images
+
+
 def svg(spec: Spec) -> str:
     """The chart as an SVG image: the same bytes for the same specification."""
     import vl_convert  # heavy: a JavaScript engine
@@ -163,157 +251,80 @@ def svg(spec: Spec) -> str:
     return f"{numbered.rstrip()}\n"
 
 
+def png(spec: Spec) -> bytes:
+    """The chart as a PNG image. Nothing else runs meanwhile: a server has it made elsewhere."""
+    import vl_convert  # heavy: a JavaScript engine
+
+    image: bytes = vl_convert.vegalite_to_png(
+        json.dumps(spec), vl_version=VEGA_LITE, scale=PNG_SCALE
+    )
+    return image
+
+
 # --- What the charts share
 
-
-def _head(title: str, theme: str, height: int) -> Spec:
-    background, ink, grid = INKS[theme]
-    axis = {"labelColor": ink, "titleColor": ink, "gridColor": grid, "domainColor": grid}
-    return {
-        "$schema": SCHEMA,
-        "description": title,
-        "title": {"text": title, "anchor": "start"},
-        "width": WIDTH,
-        "height": height,
-        "background": background,
-        "config": {
-            "font": FONT,
-            "view": {"stroke": grid},
-            "title": {"color": ink, "fontSize": 13},
-            "axis": {**axis, "tickColor": grid, "titleFontWeight": "normal"},
-            "legend": {"labelColor": ink, "titleColor": ink, "orient": "top", "title": None},
-        },
-    }
+Figures = Sequence[tuple[Point, Any, float | None, float | None, str]]
 
 
-def _layered(
-    title: str,
-    points: Sequence[Point],
-    layers: Iterable[Spec],
-    marks: Sequence[Mark],
-    theme: str,
-    height: int = HEIGHT,
+def _far(highest: float) -> float:
+    return LIMITS_WITHIN * highest
+
+
+def _lines(
+    title: str, metric: str, figures: Figures, y: Spec, limits: Sequence[Limit], sheet: Sheet
 ) -> Spec:
+    """A chart of lines with bands; a figure is (point, value, low, high, words)."""
+    found: list[tuple[Point, Row]] = []
+    for point, value, low, high, words in figures:
+        bounds: Row = {} if low is None or high is None else {"low": low, "high": high}
+        if low is not None and high is not None:
+            words = f"{words}, 95%: {amount(metric, low)} to {amount(metric, high)}"
+        found.append((point, {"value": value, **bounds, **told(point, words, sheet)}))
+    low, high = y["scale"]["domain"]
+    colour = colour_of(sheet.shades, (point.version for point, _ in found))
+    newest = [(point, words) for point, *_, words in figures]
     return {
-        **_head(title, theme, height),
-        "data": {"values": [_row(point) for point in points]},
-        "layer": [*layers, *_marks(marks, theme)],
+        **head(title, _description(title, newest, limits, sheet), sheet, HEIGHT),
+        "data": {"values": line_rows(found, sheet)},
+        "layer": [
+            *lines(y, colour, sheet),
+            *limit_layers(limits, (low, high), y["axis"]["format"], sheet, HEIGHT),
+            *mark_layers(sheet),
+        ],
     }
 
 
-def _row(point: Point) -> dict[str, Any]:
-    found: Mapping[str, Any] = {
-        "at_ms": point.at_ms,
-        "version": point.version,
-        "share": point.share,
-        "rate": point.rate,
-        "low": point.low,
-        "high": point.high,
-        "p99_ms": point.p99_ms,
-        "quality": point.quality,
-    }
-    return {key: _short(value) for key, value in found.items() if value is not None}
+def _description(
+    title: str, newest: Iterable[tuple[Point, str]], limits: Sequence[Limit], sheet: Sheet
+) -> str:
+    """What the chart shows now, in words: the newest version first, then the limits."""
+    last = {point.version: (point, words) for point, words in newest}
+    said = []
+    for version in reversed(list(sheet.shades)):
+        if version in last:
+            point, words = last[version]
+            old = point.at_ms < sheet.until_ms - GAP_BINS * sheet.width_ms
+            said.append(f"{version}: {words}{f', at {moment(point.at_ms)}' if old else ''}")
+    if limits:
+        highest_first = sorted(limits, key=lambda limit: -limit.value)
+        said.append(f"limits: {', '.join(limit.label for limit in highest_first)}")
+    return f"{title}. {'; '.join(said)}." if said else f"{title}."
 
 
-def _short(value: Any) -> Any:
-    """A figure with the digits that a chart can show."""
-    return round(value, 5) if isinstance(value, float) else value
+def _whole(points: Sequence[Point], sheet: Sheet) -> list[Point]:
+    """With a point of no calls wherever a version had none: a share of nothing.
 
-
-def _time() -> Spec:
-    return {
-        "field": "at_ms",
-        "type": "temporal",
-        "title": "UTC",
-        "scale": {"type": "utc"},
-        "axis": {"format": "%H:%M:%S", "labelOverlap": True},
-    }
-
-
-def _colour(points: Sequence[Point]) -> Spec:
-    """A version keeps its colour over all charts of the same points: the oldest has the first."""
-    versions = list(dict.fromkeys(point.version for point in points))
-    shades = [COLOURS[number % len(COLOURS)] for number in range(len(versions))]
-    return {
-        "field": "version",
-        "type": "nominal",
-        "scale": {"domain": versions, "range": shades},
-        "legend": {"symbolOpacity": 1},
-    }
-
-
-def _line(points: Sequence[Point], name: str, title: str, form: str) -> Spec:
-    return {
-        "mark": {"type": "line", "point": {"size": 12}, "clip": True},
-        "encoding": {
-            "x": _time(),
-            "y": {
-                "field": name,
-                "type": "quantitative",
-                "title": title,
-                "axis": {"format": form},
-            },
-            "color": _colour(points),
-        },
-    }
-
-
-def _limit(limit: float | None, form: str, theme: str) -> list[Spec]:
-    """The limit as a dashed line that says so."""
-    if limit is None:
-        return []
-    rule = {"datum": limit, "type": "quantitative", "axis": {"format": form}}
-    colour = LIMIT_COLOUR[theme]
+    Silence of all versions is shown when it is longer than low traffic has it.
+    """
+    there = {(point.at_ms, point.version): point for point in points}
+    times = sorted({point.at_ms for point in points})
+    for before_ms, after_ms in pairwise([*times, sheet.until_ms]):
+        if after_ms - before_ms > GAP_BINS * sheet.width_ms:
+            times.append(before_ms + sheet.width_ms)
+    versions = {point.version for point in points}
     return [
-        {
-            "data": {"values": [{}]},
-            "mark": {"type": "rule", "strokeDash": [4, 3], "color": colour},
-            "encoding": {"y": rule},
-        },
-        {
-            "data": {"values": [{}]},
-            "mark": {
-                "type": "text",
-                "text": "limit",
-                "align": "right",
-                "baseline": "bottom",
-                "dx": -4,
-                "dy": -2,
-                "color": colour,
-            },
-            "encoding": {"y": rule, "x": {"value": WIDTH}},
-        },
+        there.get((at_ms, version), Point(at_ms, version, 0, 0))
+        for at_ms in sorted(times)
+        for version in sheet.shades
+        if version in versions
     ]
-
-
-def _marks(marks: Sequence[Mark], theme: str) -> list[Spec]:
-    """Upright lines where something happened, each with its word; one row of words for each."""
-    ink = INKS[theme][1]
-    found: list[Spec] = []
-    for number, mark in enumerate(marks):
-        data = {"values": [{"at_ms": mark.at_ms, "label": mark.label}]}
-        found.append(
-            {
-                "data": data,
-                "mark": {"type": "rule", "color": ink, "strokeDash": [2, 2]},
-                "encoding": {"x": _time()},
-            }
-        )
-        found.append(
-            {
-                "data": data,
-                "mark": {
-                    "type": "text",
-                    "align": "left",
-                    "baseline": "top",
-                    "dx": 4,
-                    "color": ink,
-                },
-                "encoding": {
-                    "x": _time(),
-                    "y": {"value": 4 + 13 * number},
-                    "text": {"field": "label"},
-                },
-            }
-        )
-    return found

@@ -15,6 +15,7 @@ from knowngood.engine.ingest import closed_until_ms
 from knowngood.engine.observe import Outlook
 from knowngood.engine.reconcile import Look, Reconciler, look
 from knowngood.ports import Store
+from knowngood.server.figures import Figures
 from knowngood.server.tokens import NOBODY, Roster
 
 T = TypeVar("T")
@@ -40,12 +41,14 @@ class Desk:
     policy: PolicyFile
     live: Reconciler | None = None
     roster: Roster = NOBODY
+    figures: Figures = field(init=False)
     _outlook: Outlook = field(init=False)
     _lock: Lock = field(default_factory=Lock, init=False)
     _dropped_ms: int = field(default=0, init=False)
 
     def __post_init__(self) -> None:
         self._outlook = self._new_outlook()
+        self.figures = Figures(self.store.series)
 
     def look(self, environment: str, prompt: str, now_ms: int) -> Look:
         """Observe and decide as the engine would now, and change nothing."""
@@ -54,7 +57,7 @@ class Desk:
 
     def looks(self, environment: str, prompts: list[str], now_ms: int) -> list[Look]:
         """A look at each of the prompts; what they share is read once."""
-        until_ms = self._written_until_ms(now_ms)
+        until_ms = self.written_until_ms(now_ms)
         with self._lock:
             self._outlook.begin_tick()
             eyes = self._eyes(self._outlook)
@@ -80,10 +83,10 @@ class Desk:
         """An outlook of our own: the engine's belongs to the engine's thread."""
         return Outlook(self.store, self.live.outlook.listening_since_ms if self.live else 0)
 
-    def _written_until_ms(self, now_ms: int) -> int:
+    def written_until_ms(self, now_ms: int) -> int:
         """Where the buckets end that are final and in the store.
 
-        What our outlook has read it never reads again, so it must not run ahead of the engine.
+        What has been read up to here is never read again, so it must not run ahead of the engine.
         """
         written_ms = self.live.until_ms if self.live else None
         closed_ms = closed_until_ms(now_ms)

@@ -84,6 +84,7 @@ STATUS = {
     "not_routed": 409,
     "internal": 500,
     "not_ready": 503,
+    "renderer_failed": 503,
     "store_unavailable": 503,
 }
 

@@ -1,72 +1,51 @@
 """What the charts of an incident show: its versions' figures in stretches of time."""
 
-import math
-from dataclasses import dataclass
-from typing import Any
-
 from knowngood.core.errors import StoreUnavailable
+from knowngood.core.explain import amount
 from knowngood.core.incident_record import Record, first_trigger
-from knowngood.core.measure import measure
 from knowngood.core.model import Comparison
-from knowngood.core.window import EMPTY, Window, merge
+from knowngood.core.window import Bucket
 from knowngood.server import charts
-from knowngood.server.charts import Mark, Point
+from knowngood.server.charts import Chart, Limit, Mark, Point, Sheet
 from knowngood.server.desk import Desk
+from knowngood.server.figures import at_least, points_of, shared_out, width_for
 
-Z_95 = 1.96  # of a normal distribution: 95 % lie within
-BINS_MAX = 90  # more points than this are a scribble at this width
-WIDTHS_S = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1_800, 3_600, 7_200, 14_400)
 MARGIN_SHARE = 0.15  # of the incident's length, shown before and after it
 MARGIN_MS = (15_000, 1_800_000)  # at least and at most
 
 
-@dataclass(frozen=True, slots=True)
-class Chart:
-    """A chart with the name that its file ends with."""
+def charts_of(desk: Desk, record: Record, theme: str, *, is_wide: bool = False) -> list[Chart]:
+    """The charts of the incident that have anything to show.
 
-    name: str
-    title: str
-    spec: dict[str, Any]
-
-
-def charts_of(desk: Desk, record: Record, theme: str) -> list[Chart]:
-    """The charts of the incident that have anything to show."""
+    Wide ones are as wide as what they stand in, for pages; others are for documents.
+    """
+    points, sheet = _drawn(desk, record, theme, is_wide)
+    limits = _limits(record)
     found: list[Chart] = []
-    points = _points(desk, record)
-    marks = _marks(record)
-    trigger = first_trigger(record.facts)
-    limit = trigger.when.limit if trigger and trigger.when.comparison is Comparison.ABOVE else None
-    metric = trigger.when.metric if trigger else ""
-    errors = limit if metric == "error_rate" else None
     if points:
-        found.append(
-            Chart(
-                "error-rate",
-                "Error rate of each version",
-                charts.error_rate(points, errors, marks, theme),
-            )
-        )
-        found.append(
-            Chart(
-                "traffic-share",
-                "Share of the calls that each version served",
-                charts.traffic_share(points, marks, theme),
-            )
-        )
+        rates = charts.error_rate(points, limits.get("error_rate", []), sheet)
+        found.append(Chart("error-rate", "Error rate of each version", rates))
+        title = "Share of the calls that each version served"
+        found.append(Chart("traffic-share", title, charts.traffic_share(points, sheet)))
     if any(point.p99_ms is not None for point in points):
-        slow = limit if metric == "latency_p99" else None
-        found.append(Chart("p99", "p99 latency", charts.p99(points, slow, marks, theme)))
+        slow = charts.p99(points, limits.get("latency_p99", []), sheet)
+        found.append(Chart("p99", "p99 latency", slow))
     if any(point.quality is not None for point in points):
-        found.append(Chart("quality", "Quality", charts.quality(points, None, marks, theme)))
+        scored = charts.quality(points, limits.get("quality", []), sheet)
+        found.append(Chart("quality", "Quality", scored))
     if record.spread:
-        found.append(
-            Chart(
-                "propagation",
-                "Processes that serve the good version, after the switch",
-                charts.propagation(record.spread, theme),
-            )
-        )
+        title = "Processes that serve the good version, after the switch"
+        found.append(Chart("propagation", title, charts.propagation(record.spread, sheet)))
     return found
+
+
+def _limits(record: Record) -> dict[str, list[Limit]]:
+    """The limit of the trigger that opened the incident, unless it is relative."""
+    trigger = first_trigger(record.facts)
+    if trigger is None or trigger.when.comparison not in (Comparison.ABOVE, Comparison.BELOW):
+        return {}
+    metric, value = trigger.when.metric, trigger.when.limit
+    return {metric: [Limit(value, f"limit {amount(metric, value)}")]}
 
 
 def _marks(record: Record) -> list[Mark]:
@@ -89,81 +68,29 @@ def _span(record: Record) -> tuple[int, int]:
     return begin_ms - margin_ms, min(end_ms + margin_ms, facts.now_ms)
 
 
-def _points(desk: Desk, record: Record) -> list[Point]:
+def _drawn(desk: Desk, record: Record, theme: str, is_wide: bool) -> tuple[list[Point], Sheet]:
     """Each version's figures; none when the observations cannot be read."""
     begin_ms, end_ms = _span(record)
-    seconds = max(1, (end_ms - begin_ms) // 1000)
-    width_s = next((w for w in WIDTHS_S if seconds <= w * BINS_MAX), WIDTHS_S[-1])
-    width_ms = 1000 * width_s
-    first_ms = begin_ms - begin_ms % width_ms
+    width_ms = width_for(end_ms - begin_ms)
     try:
-        sums = _sums(desk, record, first_ms, end_ms, width_ms)
+        buckets = _buckets(desk, record, begin_ms - begin_ms % width_ms, end_ms)
     except StoreUnavailable:
-        return []
-    totals: dict[int, int] = {}
-    for (_, at_ms), window in sums.items():
-        totals[at_ms] = totals.get(at_ms, 0) + window.call_count
-    points = [
-        _point(record, version, at_ms, window, totals[at_ms])
-        for (version, at_ms), window in sums.items()
-        if window.call_count
-    ]
-    return _whole(sorted(points, key=lambda p: (p.at_ms, _age(record, p.version))))
-
-
-def _age(record: Record, version: str) -> int:
-    """What serves first has the first colour: the good version before the bad one."""
-    return 1 if version == record.facts.filed.incident.version else 0
-
-
-def _sums(
-    desk: Desk, record: Record, first_ms: int, end_ms: int, width_ms: int
-) -> dict[tuple[str, int], Window]:
-    filed = record.facts.filed
-    found: dict[tuple[str, int], Window] = {}
-    for entry in record.facts.state.ledger:
-        key = (filed.environment, filed.prompt, entry.version)
-        for bucket in desk.store.series.read(key, first_ms, end_ms):
-            place = (entry.version, bucket.at_ms - (bucket.at_ms - first_ms) % width_ms)
-            found[place] = merge(found.get(place, EMPTY), bucket.window)
-    return found
-
-
-def _whole(points: list[Point]) -> list[Point]:
-    """With a point of no calls for each version that others served beside: a share of nothing."""
-    versions = list(dict.fromkeys(point.version for point in points))
-    there = {(point.at_ms, point.version): point for point in points}
-    times = sorted({point.at_ms for point in points})
-    return [
-        there.get((at_ms, version), Point(at_ms, version, 0, 0, 0.0))
-        for at_ms in times
-        for version in versions
-    ]
-
-
-def _point(record: Record, version: str, at_ms: int, window: Window, total: int) -> Point:
+        buckets = {}
+    width_ms = at_least(width_ms, (bucket for found in buckets.values() for bucket in found))
     scores = record.facts.policy.scores
-    n, bad = window.call_count, window.error_count
-    low, high = wilson(bad, n)
-    slow = measure("latency_p99", window, (), scores)
-    mean = measure("quality", window, (), scores) if "quality" in scores else None
-    return Point(
-        at_ms,
-        version,
-        n,
-        bad,
-        n / total,
-        bad / n,
-        low,
-        high,
-        slow.estimate,
-        mean.estimate if mean else None,
-    )
+    lines = [points_of(version, found, width_ms, scores) for version, found in buckets.items()]
+    points = shared_out(lines)
+    known = (entry.version for entry in record.facts.state.ledger)
+    shades = charts.colours(known, (point.version for point in points))
+    since_ms = begin_ms - begin_ms % width_ms
+    return points, Sheet(since_ms, end_ms, width_ms, _marks(record), theme, shades, is_wide)
 
 
-def wilson(bad: int, n: int) -> tuple[float, float]:
-    """Wilson's interval of a rate: it holds for few calls and for no failure, too."""
-    rate, z2 = bad / n, Z_95**2
-    middle = (rate + z2 / (2 * n)) / (1 + z2 / n)
-    half = Z_95 * math.sqrt(rate * (1 - rate) / n + z2 / (4 * n * n)) / (1 + z2 / n)
-    return max(0.0, middle - half), min(1.0, middle + half)
+def _buckets(desk: Desk, record: Record, since_ms: int, until_ms: int) -> dict[str, list[Bucket]]:
+    filed = record.facts.filed
+    return {
+        entry.version: desk.store.series.read(
+            (filed.environment, filed.prompt, entry.version), since_ms, until_ms
+        )
+        for entry in record.facts.state.ledger
+    }

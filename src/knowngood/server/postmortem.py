@@ -8,9 +8,9 @@ from knowngood.core.content import diff as content_diff
 from knowngood.core.errors import BadRequest, KnowngoodError
 from knowngood.core.incident_record import Record
 from knowngood.server import incident_text as parts
-from knowngood.server.charts import THEMES, svg
+from knowngood.server.charts import THEMES, Chart, svg
 from knowngood.server.desk import Desk
-from knowngood.server.incident_charts import Chart, charts_of
+from knowngood.server.incident_charts import charts_of
 from knowngood.server.incidents import record, record_data, took
 from knowngood.server.markdown import fenced, plain_text
 
