@@ -157,11 +157,13 @@ PAGES: dict[tuple[str, str], Need] = {
     ("GET", "/live/"): _PAGE,
     ("GET", "/prompts/{name}"): _PAGE,
     ("GET", "/live/prompts/{name}"): _PAGE,
+    ("GET", "/charts/prompts/{name}/{chart}"): _PAGE,
     ("GET", "/do/{verb}"): _PAGE,
     ("POST", "/do/{verb}"): _ON_PAGE,
     ("GET", "/login"): _DOOR,
     ("POST", "/login"): _DOOR,
     ("POST", "/logout"): _DOOR,
+    ("GET", "/assets/draw.js"): _OPEN,
     ("GET", "/assets/{file}"): _OPEN,
 }
 TABLE = API | PAGES

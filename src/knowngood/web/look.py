@@ -10,6 +10,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
 from knowngood.core.explain import duration, moment, percent
+from knowngood.server.charts import sparkline
 
 ASSETS = resources.files("knowngood.web") / "assets"
 KINDS = {".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8",
@@ -81,15 +82,6 @@ def verdict(word: str | None) -> dict[str, str]:
     """A verdict's word, its meaning as a colour's name, and its sign."""
     words, meaning, sign = VERDICTS.get(word or "", ("not routed", "none", "○"))
     return {"word": words, "meaning": meaning, "sign": sign}
-
-
-def sparkline(counts: Any, width: int, height: int) -> str:
-    """Points of a line."""
-    top = max(counts, default=0) or 1
-    step = width / max(1, len(counts) - 1)
-    return " ".join(
-        f"{i * step:.1f},{height - 1 - (height - 2) * c / top:.1f}" for i, c in enumerate(counts)
-    )
 
 
 def _environment() -> Environment:

@@ -2,14 +2,14 @@
 
 from typing import Any
 
-from knowngood.server import judged, read
+from knowngood.server import judged, prompt_charts, read
 from knowngood.web.acts import told
+from knowngood.web.drawings import USUAL_SPAN, script_url
 from knowngood.web.live import Page
 from knowngood.web.visit import Visit, url
 
 VERSIONS_SHOWN = 20
 LINES_SHOWN = 30
-SPANS = {"15m": 900_000, "1h": 3_600_000, "6h": 21_600_000, "24h": 86_400_000, "7d": 604_800_000}
 
 
 def view(visit: Visit) -> dict[str, Any]:
@@ -20,11 +20,12 @@ def view(visit: Visit) -> dict[str, Any]:
     whole = read.prompt(desk, name)
     every = visit.query("versions") == "all"
     versions = whole["versions"] if every else whole["versions"][:VERSIONS_SHOWN]
-    span = visit.query("span", "1h") if visit.query("span", "1h") in SPANS else "1h"
+    span = visit.query("span", USUAL_SPAN)
+    span = span if span in prompt_charts.SPANS_MS else USUAL_SPAN
     history = read.audit(desk, visit.environment, name, limit=LINES_SHOWN)["entries"]
     return {
         "name": name,
-        "here": url(f"/prompts/{name}", visit.environment, span=span if span != "1h" else ""),
+        "here": url(f"/prompts/{name}", visit.environment, span=span if span != USUAL_SPAN else ""),
         "seen": seen,
         "state": seen["state"],
         "row": seen["row"],
@@ -34,8 +35,9 @@ def view(visit: Visit) -> dict[str, Any]:
         "policy_entries": whole["policy_entries"],
         "history": list(reversed(history)),
         "span": span,
-        "spans": list(SPANS),
-        "charts": ["error-rate", "p99", "quality", "traffic-share"],
+        "spans": list(prompt_charts.SPANS_MS),
+        "charts": list(prompt_charts.KINDS),
+        "script": script_url(),
         "told": told(visit),
     }
 

@@ -9,7 +9,7 @@ from fastapi.routing import APIRoute
 
 from knowngood.core.errors import KnowngoodError
 from knowngood.server.errors import NotFound, status_of
-from knowngood.web import acts, door, live
+from knowngood.web import acts, door, drawings, live
 from knowngood.web.fleet import FLEET
 from knowngood.web.forms import Once
 from knowngood.web.look import assets
@@ -17,7 +17,6 @@ from knowngood.web.prompt import PROMPT
 from knowngood.web.visit import draw, frame, respond, visit_of
 
 PAGES = (FLEET, PROMPT)
-FOREVER = {"Cache-Control": "public, max-age=31536000, immutable", "Vary": "Accept-Encoding"}
 
 
 class PageRoute(APIRoute):
@@ -41,13 +40,18 @@ class PageRoute(APIRoute):
 def install(app: FastAPI) -> None:
     """Give the application its pages."""
     router = APIRouter(route_class=PageRoute, include_in_schema=False)
-    board, once = live.Board(), Once()
+    board, once, gallery = live.Board(), Once(), drawings.Gallery()
     for page in PAGES:
         live.add(router, board, page)
 
     async def do(request: Request) -> Response:
         return await acts.do(request, once)
 
+    async def chart(request: Request) -> Response:
+        return await drawings.of_prompt(request, gallery)
+
+    router.add_api_route("/charts/prompts/{name}/{chart}", chart, methods=["GET"])
+    router.add_api_route("/assets/draw.js", drawings.script, methods=["GET"])
     router.add_api_route("/do/{verb}", acts.ask, methods=["GET"])
     router.add_api_route("/do/{verb}", do, methods=["POST"])
     router.add_api_route("/login", door.ask, methods=["GET"])
@@ -63,7 +67,7 @@ async def asset(request: Request) -> Response:
     if found is None:
         raise NotFound("there is no such file")
     is_packed = "gzip" in request.headers.get("accept-encoding", "")
-    headers = {**FOREVER, **({"Content-Encoding": "gzip"} if is_packed else {})}
+    headers = {**drawings.FOREVER, **({"Content-Encoding": "gzip"} if is_packed else {})}
     return Response(found.packed if is_packed else found.body, 200, headers, found.kind)
 
 
