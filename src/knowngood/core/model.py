@@ -543,7 +543,8 @@ Action = (
 class Change:
     """Actions on one prompt's state, valid only while its revision is still `revision_seen`.
 
-    And only before `before_ms`, if that is given: a change freeze begins then.
+    And only before `before_ms`, if that is given: a change freeze begins then. `news_to` is the
+    audience that hears of it when it moves a route (core.news); empty: nobody does.
     """
 
     environment: str
@@ -553,6 +554,7 @@ class Change:
     actor: str
     policy_revision: str = ""
     before_ms: int | None = None
+    news_to: str = ""
 
 
 @dataclass(frozen=True, slots=True)

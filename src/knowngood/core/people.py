@@ -4,6 +4,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from knowngood.core.asking import Purpose
+
+CHANGES = "changes"  # the audience that hears of each move of a route
+# What a kind of channel takes unless its `purposes` say otherwise; the others take everything. A
+# pager is not for notes. Moves of routes are for what keeps them by themselves: a person's channel
+# takes them only if it says so, or is listed for them.
+_LETTERS = (Purpose.PAGE, Purpose.NOTE, Purpose.ACKNOWLEDGED, Purpose.RESOLVED)
+_TAKES: Mapping[str, tuple[Purpose, ...]] = {
+    "pagerduty": (Purpose.PAGE, Purpose.ACKNOWLEDGED, Purpose.RESOLVED, Purpose.CHANGE),
+    "slack": _LETTERS,
+    "slack_webhook": _LETTERS,
+    "email": _LETTERS,
+    "apprise": _LETTERS,
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Person:
@@ -23,6 +38,19 @@ class Channel:
     name: str
     kind: str
     options: Mapping[str, Any]
+
+    @property
+    def takes(self) -> tuple[Purpose, ...]:
+        """The purposes of messages that it takes."""
+        named = self.options.get("purposes")
+        if named is None:
+            return _TAKES.get(self.kind, tuple(Purpose))
+        return tuple(Purpose(name) for name in named)
+
+    @property
+    def refuses_changes(self) -> bool:
+        """Whether it says itself that it takes no moves of routes."""
+        return "purposes" in self.options and Purpose.CHANGE not in self.takes
 
 
 @dataclass(frozen=True, slots=True)
