@@ -6,6 +6,7 @@ from typing import Any
 
 from knowngood.core.asking import Purpose
 
+ON_CALL = "on-call"  # whose page it is when nobody else has to decide
 CHANGES = "changes"  # the audience that hears of each move of a route
 # What a kind of channel takes unless its `purposes` say otherwise; the others take everything. A
 # pager is not for notes. Moves of routes are for what keeps them by themselves: a person's channel
@@ -48,6 +49,11 @@ class Channel:
         return tuple(Purpose(name) for name in named)
 
     @property
+    def escalates(self) -> bool:
+        """Whether it calls the next person by itself."""
+        return self.kind == "pagerduty"
+
+    @property
     def refuses_changes(self) -> bool:
         """Whether it says itself that it takes no moves of routes."""
         return "purposes" in self.options and Purpose.CHANGE not in self.takes
@@ -74,6 +80,14 @@ class EscalationRule:
     repeat_count: int = 1
     on_exhausted: str = "broadcast"
     delegates: bool = True
+
+    def first_call(self, audience: str) -> Level | None:
+        """The level that a page to the audience tells first: the lowest, if that is its own.
+
+        None when somebody else has to decide: they are told first, and the lowest level is next.
+        """
+        lowest = self.levels[0]
+        return lowest if audience == ON_CALL or audience in lowest.targets else None
 
 
 @dataclass(frozen=True, slots=True)

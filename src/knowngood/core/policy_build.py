@@ -36,7 +36,6 @@ from knowngood.core.watch import is_rate
 
 Data = Mapping[str, Any]
 SCORES = ("quality", "score")
-SELF_ESCALATING = "pagerduty"  # the kind of channel that calls the next person by itself
 SEVERITIES = [severity.value for severity in Severity]
 
 
@@ -112,7 +111,7 @@ class PolicyFile:
         return tuple(
             name
             for name, channels in of_names.items()
-            if any(channel.kind == SELF_ESCALATING for channel in channels)
+            if any(channel.escalates for channel in channels)
         )
 
     def people_for(self, who: str) -> tuple[Person, ...]:
