@@ -19,6 +19,7 @@ from knowngood.core.model import (
     Sibling,
     State,
 )
+from knowngood.core.news import with_news
 from knowngood.core.policy import PolicyFile
 from knowngood.core.rules import PromptPolicy
 from knowngood.core.steps.target import is_target_due
@@ -216,7 +217,7 @@ def _settle(reconciler: Reconciler, key: PromptKey, until_ms: int, now_ms: int) 
         if not seen.decision.actions:
             break
         try:
-            reconciler.store.states.apply(changes(seen), now_ms)
+            reconciler.store.states.apply(with_news(changes(seen), reconciler.policy), now_ms)
             acted.append(seen)
         except StaleState:
             reconciler.outlook.forget_fleet()

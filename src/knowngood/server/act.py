@@ -31,6 +31,7 @@ from knowngood.core.model import (
     State,
     Verifying,
 )
+from knowngood.core.news import with_news
 from knowngood.core.rollout import Ladder
 from knowngood.core.steps import jointly, operator
 from knowngood.core.steps.case import Case
@@ -425,7 +426,7 @@ def carry_out(
         change = Change(
             environment, prompt, state.revision, actions, ask.actor, revision, before_ms
         )
-        changes = (*((change,) if actions else ()), *others)
+        changes = with_news((*((change,) if actions else ()), *others), desk.policy)
         if not changes:
             return Done(state, state, (), ask.dry_run)
         if ask.dry_run:

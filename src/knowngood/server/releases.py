@@ -6,6 +6,7 @@ from typing import Any
 from knowngood.core.errors import BadLadder, BadRequest, NotRouted, StaleState
 from knowngood.core.history import AuditEntry
 from knowngood.core.model import FLEET, Action, Change, Partner, State
+from knowngood.core.news import with_news
 from knowngood.core.release import Member, Release, is_same, new_release
 from knowngood.core.routing import new_salt
 from knowngood.core.steps.jointly import check_fresh, joined, leader
@@ -176,7 +177,7 @@ def _carry_out_all(
         changes: list[Change] = [change_of(desk, s, a, ask) for s, a in pairs]
         if changes and not ask.dry_run:
             try:
-                desk.store.states.apply(changes, now_ms)
+                desk.store.states.apply(with_news(changes, desk.policy), now_ms)
             except StaleState:
                 if attempt + 1 == ATTEMPTS:
                     raise
