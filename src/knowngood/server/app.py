@@ -45,6 +45,7 @@ from knowngood.server.hooks import hooks_of
 from knowngood.server.links import Links, kept_key
 from knowngood.server.metrics import Metrics
 from knowngood.server.policy_file import load_policy
+from knowngood.server.rolls import Rolls
 from knowngood.server.runbooks import load_library
 from knowngood.server.runtime import Lanes, Runtime, Snapshots, lineage
 from knowngood.server.settings import MEMORY, BadSettings, Settings
@@ -101,6 +102,7 @@ def create_app(settings: Settings, clock: Clock | None = None, *, ticking: bool 
     deadman = _deadman(settings, egress)
     library = load_library(settings.runbooks, policy)
     hooks = hooks_of(policy)
+    rolls = Rolls(settings.tokens, settings.token_file)
     store = open_store(settings.db)
     try:
         clock = clock if clock is not None else SystemClock(store)
@@ -112,7 +114,7 @@ def create_app(settings: Settings, clock: Clock | None = None, *, ticking: bool 
         ingest = Ingest(store, lambda: policy.scores)
         reconciler = new_reconciler(store, policy, now_ms)
         reconciler.on_error = _telling_of_looks(deadman)
-        links = Links(_link_key(settings, store, now_ms), settings.public_url)
+        links = Links(_link_key(settings, store, now_ms), settings.public_url, rolls.now)
         engine = Engine(
             store,
             ingest,
@@ -125,7 +127,7 @@ def create_app(settings: Settings, clock: Clock | None = None, *, ticking: bool 
         metrics = Metrics(store, ingest, clock)
         courier = Courier(clock, metrics.count_delivery)
         heart = Heart(engine, clock, metrics, deadman)
-        desk = Desk(store, policy, reconciler, settings.roster)
+        desk = Desk(store, policy, reconciler, rolls)
         snapshots = Snapshots(desk, lineage(store.policies, now_ms))
     except BaseException:
         store.close()
@@ -284,7 +286,9 @@ def _application(runtime: Runtime, store: OpenStore, ticking: bool) -> FastAPI:
     app.include_router(answer_page.router)
     refusals.install(app)
     settings, clock = runtime.settings, runtime.clock
-    app.add_middleware(Guard, hosts=settings.hosts, roster=runtime.desk.roster, now_ms=clock.now_ms)
+    app.add_middleware(
+        Guard, hosts=settings.hosts, roster=runtime.desk.rolls.now, now_ms=clock.now_ms
+    )
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
     return app
 

@@ -51,11 +51,12 @@ class Guard:
         self,
         app: ASGIApp,
         hosts: Iterable[str],
-        roster: Roster,
+        roster: Callable[[], Roster],
         now_ms: Callable[[], int],
         limits: Limits | None = None,
     ) -> None:
-        """`hosts` are the allowed names, without ports; an empty roster asks for no token."""
+        """`hosts` are the allowed names, without ports; `roster` says who
+        holds a token now; an empty one asks for none."""
         self._app = app
         self._hosts = frozenset(hosts)
         self._roster = roster
@@ -104,7 +105,7 @@ class Guard:
         scope.setdefault("state", {})["caller"] = caller
         if method in SAFE_METHODS:
             return
-        if self._roster.tokens and not need.hurried:
+        if self._roster().tokens and not need.hurried:
             self._slow_down(scope["path"] if caller is None else caller)
         _check_origin(host, headers)
 
@@ -112,7 +113,8 @@ class Guard:
         """Who asks. Raises Unauthorized, or Forbidden for a role that will not do."""
         if need.door is Door.SIGNED:
             return None
-        if not self._roster.tokens:
+        roster = self._roster()
+        if not roster.tokens:
             _check_direct(headers)
             return ANYBODY
         if need.door is Door.OPEN:
@@ -124,9 +126,9 @@ class Guard:
         ):
             return None
         now_ms = self._now_ms()
-        caller = self._roster.recognise(_bearer(headers), now_ms)
+        caller = roster.recognise(_bearer(headers), now_ms)
         if not may(caller.role, need):
-            raise _not_enough(caller, need, self._roster.who(need, now_ms))
+            raise _not_enough(caller, need, roster.who(need, now_ms))
         return caller
 
     def _slow_down(self, key: Caller | str) -> None:
