@@ -145,6 +145,7 @@ def create_app(settings: Settings, clock: Clock | None = None, *, ticking: bool 
         links,
         courier,
         hooks,
+        egress,
     )
     runtime.library = library
     return _application(runtime, store, ticking)

@@ -12,8 +12,9 @@ from typing import Any
 
 import structlog
 
+from knowngood.adapters.egress import Egress
 from knowngood.adapters.inbound.pagerduty import RESOLVED, PagerEvent
-from knowngood.adapters.inbound.slack import Press
+from knowngood.adapters.inbound.slack import Press, say
 from knowngood.adapters.secrets import resolve
 from knowngood.core.addressing import people_of
 from knowngood.core.asking import Answer
@@ -40,6 +41,10 @@ ANSWERS = Need(Role.OPERATOR)
 DECIDING = ("on-call", "product-owner")  # the roles of people who are asked
 
 log = structlog.get_logger("knowngood.server")
+
+
+class Copied(Forbidden):
+    """This press of a button was taken already."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,11 +123,11 @@ def from_pager(desk: Desk, event: PagerEvent, now_ms: int) -> dict[str, Any]:
 def from_slack(desk: Desk, press: Press, nonce: str, now_ms: int) -> dict[str, Any]:
     """Somebody pressed a button: their answer, as the policy knows them.
 
-    Raises Forbidden for a press that was taken already, for somebody whom the policy does not know,
-    and for who may not decide; and whatever the answer itself is refused for.
+    Raises Copied for a press that was taken already, Forbidden for somebody whom the policy does
+    not know and for who may not decide; and whatever the answer itself is refused for.
     """
     if not desk.store.outside.take_once(SLACK, nonce, now_ms):
-        raise Forbidden("this press of a button was taken already")
+        raise Copied()
     person = _pressed_by(desk, press, now_ms)
     choice = press.choice
     _check_thread(choice.thread)
@@ -211,3 +216,11 @@ def _as_sent(link: Link) -> Outgoing:
 
 def _by_token(link: Link) -> str:
     return f"whoever holds a token: knowngood {link.answer.value} {link.thread} --because ..."
+
+
+def tell_refused(egress: Egress, press: Press, error: KnowngoodError) -> None:
+    """Tell who pressed a button why nothing came of it, in Slack and to them alone."""
+    known = f" (known: {', '.join(error.known)})" if error.known else ""
+    failed = say(egress, press, f"Nothing was changed: {error.message}{known}", error.next_step)
+    if failed:
+        log.warning("slack", thread=press.choice.thread, refused=error.message, not_told=failed)
