@@ -39,7 +39,8 @@ TokenFile = Annotated[
     typer.Option(
         "--token-file",
         metavar="FILE",
-        help="The same from a file that only you may read, one a line; see `knowngood token`.",
+        help="The same from a file that only you may read, one a line; it is read again when it "
+        "changes. See `knowngood token`.",
         show_default=False,
     ),
 ]

@@ -46,6 +46,7 @@ from knowngood.server.hooks import hooks_of
 from knowngood.server.links import Links, kept_key
 from knowngood.server.metrics import Metrics
 from knowngood.server.policy_file import load_policy
+from knowngood.server.rolls import Rolls
 from knowngood.server.runbooks import load_library
 from knowngood.server.runtime import Lanes, Runtime, Snapshots, lineage
 from knowngood.server.sessions import Sessions
@@ -110,6 +111,7 @@ def create_app(
     deadman = _deadman(settings, egress)
     library = load_library(settings.runbooks, policy)
     hooks = hooks_of(policy)
+    rolls = Rolls(settings.tokens, settings.token_file)
     store = open_store(settings.db)
     try:
         clock = clock if clock is not None else SystemClock(store)
@@ -122,7 +124,7 @@ def create_app(
         reconciler = new_reconciler(store, policy, now_ms)
         reconciler.on_error = _telling_of_looks(deadman)
         key = _link_key(settings, store, now_ms)
-        links = Links(key, settings.public_url)
+        links = Links(key, settings.public_url, rolls.now)
         sessions = Sessions(key, settings.is_behind_tls)
         engine = Engine(
             store,
@@ -136,7 +138,7 @@ def create_app(
         metrics = Metrics(store, ingest, clock)
         courier = Courier(clock, metrics.count_delivery)
         heart = Heart(engine, clock, metrics, deadman)
-        desk = Desk(store, policy, reconciler, settings.roster)
+        desk = Desk(store, policy, reconciler, rolls)
         snapshots = Snapshots(desk, lineage(store.policies, now_ms))
     except BaseException:
         store.close()
@@ -154,6 +156,7 @@ def create_app(
         links,
         courier,
         hooks,
+        egress,
         sessions=sessions,
     )
     runtime.library = library
@@ -317,7 +320,7 @@ def _application(
     app.add_middleware(
         Guard,
         hosts=settings.hosts,
-        roster=runtime.desk.roster,
+        roster=runtime.desk.rolls.now,
         now_ms=clock.now_ms,
         sessions=runtime.sessions,
     )

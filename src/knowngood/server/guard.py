@@ -62,14 +62,14 @@ class Guard:
         self,
         app: ASGIApp,
         hosts: Iterable[str],
-        roster: Roster,
+        roster: Callable[[], Roster],
         now_ms: Callable[[], int],
         limits: Limits | None = None,
         sessions: Sessions | None = None,
     ) -> None:
         """`hosts` are the allowed names, without ports; an empty roster asks for no token.
 
-        Without `sessions` pages open to a token only.
+        `roster` says who holds a token now. Without `sessions` pages open to a token only.
         """
         self._app = app
         self._sessions = sessions
@@ -131,7 +131,7 @@ class Guard:
         state["session"] = self._session(headers)
         if method in SAFE_METHODS:
             return
-        if self._roster.tokens and not need.hurried:
+        if self._roster().tokens and not need.hurried:
             self._slow_down(scope["path"] if caller is None else caller)
         _check_origin(host, headers)
 
@@ -139,7 +139,8 @@ class Guard:
         """Who asks. Raises Unauthorized, or Forbidden for a role that will not do."""
         if need.door is Door.SIGNED:
             return None
-        if not self._roster.tokens:
+        roster = self._roster()
+        if not roster.tokens:
             _check_direct(headers)
             return ANYBODY
         if need.door is Door.OPEN:
@@ -153,16 +154,16 @@ class Guard:
         now_ms = self._now_ms()
         cookie = cookie_of(headers.get(b"cookie", b"").decode("latin-1"))
         if need.door is Door.PAGE and cookie and self._sessions and not _has_token(headers):
-            caller = self._sessions.caller(cookie, self._roster, now_ms)
+            caller = self._sessions.caller(cookie, roster, now_ms)
         else:
-            caller = self._roster.recognise(_bearer(headers), now_ms)
+            caller = roster.recognise(_bearer(headers), now_ms)
         if not may(caller.role, need):
-            raise _not_enough(caller, need, self._roster.who(need, now_ms))
+            raise _not_enough(caller, need, roster.who(need, now_ms))
         return caller
 
     def _session(self, headers: dict[bytes, bytes]) -> str:
         """What the forms of a browser are bound to."""
-        if not self._roster.tokens:
+        if not self._roster().tokens:
             return LOCAL
         given = headers.get(b"authorization") or headers.get(b"cookie", b"")
         text = given.decode("latin-1")

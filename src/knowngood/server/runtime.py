@@ -11,6 +11,7 @@ from typing import ParamSpec, TypeVar
 from anyio import CapacityLimiter, to_thread
 from starlette.requests import Request
 
+from knowngood.adapters.egress import Egress
 from knowngood.core.errors import StoreUnavailable
 from knowngood.engine.ingest import Ingest
 from knowngood.engine.loop import Engine
@@ -72,6 +73,7 @@ class Runtime:
     links: Links
     courier: Courier
     hooks: Hooks = field(default_factory=Hooks)
+    egress: Egress = field(default_factory=Egress)
     lanes: Lanes = field(default_factory=Lanes)
     library: Library = field(default_factory=shipped)
     sessions: Sessions = field(default_factory=lambda: Sessions(secrets.token_bytes(32)))
