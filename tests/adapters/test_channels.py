@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from knowngood.adapters.catalog import MAKERS, Means, channels, paces
+from knowngood.adapters.egress import Egress
 from knowngood.adapters.notify.apprise import Apprise
 from knowngood.adapters.secrets import Secret, resolve
 from knowngood.core.errors import BadPolicy
@@ -121,6 +122,16 @@ def test_an_address_that_apprise_does_not_understand():
     """Is told at the start."""
     with pytest.raises(BadPolicy, match="does not understand this `discord` address"):
         Apprise(Secret("discord://"))
+
+
+def test_an_inner_address_is_reached_through_the_proxy_too():
+    """Where everything leaves through one, this does: the proxy says who may be reached."""
+    with provider() as there:
+        rules = Egress(loopback=True, proxy=there.url)
+        policy = parse({"channels": {"inner": ALL["inner"]}})
+        inner = channels(policy.channels, Means(ENVIRON, rules))["inner"]
+        assert isinstance(inner.notify(page(), "", NOW_MS), Delivered)
+    assert [call.path for call in there.calls] == ["http://10.0.0.7/in"]
 
 
 def test_the_way_out_is_the_servers(monkeypatch):

@@ -5,6 +5,8 @@ import socket
 import ssl
 import subprocess
 import threading
+import time
+from threading import BoundedSemaphore
 
 import pytest
 
@@ -86,6 +88,30 @@ def test_a_name_is_asked_for_once(monkeypatch):
         answer = LOCAL.get(f"http://hooks.example.com:{made.port}/x")
         assert answer.status == 200 and asked == ["hooks.example.com"]
     assert made.calls[0].headers["host"] == f"hooks.example.com:{made.port}"
+
+
+def test_a_name_that_is_not_found_in_time(monkeypatch):
+    """A resolver that hangs holds nobody longer than a request may take."""
+    ended = threading.Event()
+    monkeypatch.setattr(egress, "lookup", lambda host, port: ended.wait(30) and [])
+    began_s = time.monotonic()
+    with pytest.raises(Failed, match=r"no answer within 0.1 s"):
+        Egress(total_s=0.1).get("https://hooks.example.com/x")
+    assert time.monotonic() - began_s < 5
+    ended.set()  # the thread that was left behind ends with it
+
+
+def test_hanging_names_do_not_pile_up(monkeypatch):
+    """So many threads are left behind and no more; once they have ended, names are found again."""
+    ended, here = threading.Event(), BoundedSemaphore(2)
+    monkeypatch.setattr(egress, "_lookups", here)
+    monkeypatch.setattr(egress, "lookup", lambda host, port: ended.wait(30) and ["127.0.0.1"])
+    for _ in range(4):
+        with pytest.raises(Failed):
+            Egress(total_s=0.05).get("https://hooks.example.com/x")
+    assert not here.acquire(blocking=False)
+    ended.set()
+    assert here.acquire(timeout=5) and here.acquire(timeout=5)
 
 
 def test_the_second_address_is_tried(monkeypatch):

@@ -266,8 +266,19 @@ def test_one_wrong_address_keeps_it_from_nobody_else(plain, mailbox):
     """The others have it, and the log says that not all have."""
     mailbox.refuses = {"ben@example.com": "550 no such mailbox"}
     told = plain.notify(page(), "", NOW_MS)
-    assert isinstance(told, Delivered) and told.answer == "taken for 2 of 3"
+    refused = "refused: ben@example.com (550 no such mailbox)"
+    assert isinstance(told, Delivered) and told.answer == f"taken for 2 of 3; {refused}"
     assert len(mailbox.envelopes) == 1
+
+
+def test_many_wrong_addresses_are_not_all_listed(serve, mailbox):
+    """The first few, and how many more."""
+    wrong = [f"p{number}@example.com" for number in range(9)]
+    mailbox.refuses = dict.fromkeys(wrong, "550 no such mailbox")
+    channel = Email(MailServer("127.0.0.1", "none", serve()), SENDER, ["ops@example.com", *wrong])
+    told = channel.notify(page(people=()), "", NOW_MS)
+    assert isinstance(told, Delivered) and told.answer.startswith("taken for 1 of 10; refused: p0@")
+    assert told.answer.endswith("p4@example.com (550 no such mailbox); and 4 more")
 
 
 def test_nobody_to_write_to():

@@ -142,7 +142,7 @@ def test_a_button_comes_back_as_it_was_drawn(answer, question):
     """What is drawn and what is read are one and the same."""
     choice = Choice(answer, "production/cs/g3.1", question)
     read = slack.read(press(choice.value, choice.action_id))
-    assert read == slack.Press("U1", "ana", choice)
+    assert read == slack.Press("U1", "ana", choice, "https://hooks.example.com/actions/1")
     assert len(choice.value) < 2_000 and len(choice.action_id) < 255
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from knowngood.core.addressing import channels_of, people_of, reaching, takes
+from knowngood.core.addressing import channels_of, people_of, reaching
 from knowngood.core.asking import Purpose
 from knowngood.core.history import Outgoing
 from knowngood.core.model import Severity
@@ -47,7 +47,7 @@ def message(purpose: Purpose = Purpose.PAGE, audience: str = "on-call", **fields
         pytest.param(message(targets=("*",)), "log pager chat mail", id="everybody's"),
         pytest.param(message(Purpose.NOTE), "log chat", id="a pager is not for notes"),
         pytest.param(
-            message(Purpose.CHANGE, "team"), "log pager chat hook", id="a mailbox takes no moves"
+            message(Purpose.CHANGE, "team"), "log pager hook", id="moves go to what keeps them"
         ),
     ],
 )
@@ -73,9 +73,9 @@ def test_without_declared_channels_everybody_gets_everything():
 def test_what_a_channel_takes_may_be_said():
     """By its own list; otherwise by its kind."""
     hook = next(channel for channel in POLICY.channels if channel.name == "hook")
-    assert takes(hook) == (Purpose.CHANGE,)
+    assert hook.takes == (Purpose.CHANGE,)
     chat = next(channel for channel in POLICY.channels if channel.name == "chat")
-    assert takes(chat) == tuple(Purpose)
+    assert chat.takes == (Purpose.PAGE, Purpose.NOTE, Purpose.ACKNOWLEDGED, Purpose.RESOLVED)
 
 
 def test_a_log_wakes_nobody():

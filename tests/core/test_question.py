@@ -224,6 +224,70 @@ def test_a_pager_that_escalates_itself_is_left_to_it():
     assert kinds(story.sees(v2=FAIR)) == ["page.escalated"]
 
 
+def test_a_pager_that_refused_leaves_escalating_to_us():
+    """At the level's own time: others were reached. What the pager takes is left to it again."""
+    story = asked(replace(QUIET, delegated=("*",)))
+    (alarm,) = story.state.alarms
+    story.state = replace(story.state, alarms=(replace(alarm, is_ours=True),))
+    assert kinds(goes_on(story, 4)) == []
+    assert kinds(goes_on(story, 2)) == ["page.escalated"]
+    assert not story.state.alarms[0].is_ours
+    assert kinds(goes_on(story, 60)) == []
+
+
+def test_refusals_do_not_spend_the_levels_in_seconds():
+    """Each level once, at once; then the last one's time before the next round, and before the end.
+
+    The policy's last resort must not follow from a mistyped key within a second.
+    """
+    rule = EscalationRule(
+        tuple(Level((who,), (), 10 * MINUTE) for who in ("ana", "ben", "cem")), 1, "rollback"
+    )
+    story = asked(replace(QUIET, escalation=rule))
+    took: list[int] = []
+    began_ms = story.now_ms
+    while story.serving == "v2":
+        alarms = tuple(replace(a, undelivered=not a.exhausted) for a in story.state.alarms)
+        story.state = replace(story.state, alarms=alarms)
+        done = kinds(story.sees(5 * SECOND, v2=FAIR))
+        took += [story.now_ms - began_ms] * done.count("page.escalated")
+    assert [round(ms / MINUTE) for ms in took] == [0, 0, 10, 10, 10]
+    assert round((story.now_ms - began_ms) / MINUTE) == 20
+
+
+FIRST = Level(("ana",), ("mail",), 5 * MINUTE)
+OWN = EscalationRule((FIRST, Level(("ben",), (), 5 * MINUTE)), 0)
+
+
+def test_the_first_page_is_the_first_levels():
+    """Its targets, on its channels; the level after it is the second."""
+    story = asked(replace(QUIET, escalation=OWN))
+    (page,) = pages(story.done)
+    assert (page.audience, page.targets, page.channels) == ("on-call", ("ana",), ("mail",))
+    (escalated,) = pages(goes_on(story, 6))
+    assert escalated.targets == ("ben",)
+
+
+def test_whoever_decides_is_asked_first_and_then_the_first_level():
+    """No level is left out because the question was somebody else's."""
+    story = asked(replace(triggers(error_high={"who": "sre", "limit": "12h"}), escalation=OWN))
+    (page,) = pages(story.done)
+    assert (page.audience, page.targets, page.channels) == ("sre", (), ())
+    told = [page.targets for page in pages(goes_on(story, 18))]
+    assert told == [("ana",), ("ben",), ("*",)]
+
+
+def test_a_further_level_hears_all_of_it():
+    """What was found, and how to answer; in words of its own question, not of the first one's."""
+    story = asked(QUIET)
+    (first,) = pages(story.done)
+    (page,) = pages(goes_on(story, 6))
+    found = first.body.partition(". Roll back, or")[0]
+    assert "errors 3.0% > 2.0%" in found and found in page.body
+    assert page.body.count("knowngood approve cs --question 1") == 1
+    assert page.body.startswith("nobody has acknowledged for 5 min. ")
+
+
 def test_an_end_that_only_writes_it_down():
     """`on_exhausted: hold` calls nobody else."""
     rule = EscalationRule((Level(("on-call",), (), 5 * MINUTE),), 0, "hold")

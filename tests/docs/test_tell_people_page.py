@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 import yaml
 
-from knowngood.core.addressing import takes
 from knowngood.core.asking import Purpose
 from knowngood.core.handing import (
     FIRST_PAUSE_MS,
@@ -65,9 +64,9 @@ def test_how_long_it_is_of_use():
 
 def test_who_takes_what():
     """The table's third row."""
-    without = {kind: set(Purpose) - set(takes(Channel(kind, kind, {}))) for kind in KINDS}
+    without = {kind: set(Purpose) - set(Channel(kind, kind, {}).takes) for kind in KINDS}
     assert {kind for kind, left in without.items() if Purpose.NOTE in left} == {"pagerduty"}
     changeless = {kind for kind, left in without.items() if Purpose.CHANGE in left}
-    assert changeless == {"email", "slack_webhook", "apprise"}
+    assert changeless == {"email", "slack", "slack_webhook", "apprise"}
     for purpose in (Purpose.PAGE, Purpose.ACKNOWLEDGED, Purpose.RESOLVED):
         assert not any(purpose in left for left in without.values())

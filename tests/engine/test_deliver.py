@@ -311,7 +311,8 @@ def test_a_page_and_its_end_both_go_out_when_nothing_failed():
 def test_a_level_is_not_told_once_somebody_has_acknowledged():
     """Looked at just before it goes out; the first page goes out all the same."""
     store, pager = open_memory(), Pager()
-    queue(store, page("first"), page("second", targets=("ben",)))
+    second = f"{THREAD}:level:1:0:{NOW}"
+    queue(store, page("first", targets=("ana",)), page(second, targets=("ben",)))
     amend(store, acked_by="ana", acked_ms=NOW)
     tick(store, {"one": pager})
     assert pager.keys == ["first"]
@@ -323,10 +324,11 @@ def test_a_level_is_not_told_once_somebody_has_acknowledged():
 def test_a_level_is_not_told_once_it_is_over():
     """The alarm is gone from the state."""
     store, pager = open_memory(), Pager()
-    queue(store, page("second", targets=("ben",)), note("end", Purpose.RESOLVED, thread=THREAD))
+    second = f"{THREAD}:level:1:0:{NOW}"
+    queue(store, page(second, targets=("ben",)), note("end", Purpose.RESOLVED, thread=THREAD))
     tick(store, {"one": pager})
     assert pager.keys == ["end"]
-    assert ("second", "one", "skipped") in outcomes(store)
+    assert (second, "one", "skipped") in outcomes(store)
 
 
 @pytest.mark.parametrize(
@@ -386,6 +388,45 @@ def test_a_late_failure_tells_no_further_level(fields):
     amend(store, **fields)
     tick(store, {"one": Pager(Rejected("404"))})
     assert not alarm(store).undelivered and store.outbox.waiting_count() == 0
+
+
+def test_only_the_pager_that_escalates_refuses():
+    """Another channel took it, and nobody would call the next: our own levels do."""
+    store = open_memory()
+    queue(store, page("a"))
+    pagers = {"pager": Pager(Rejected("400")), "chat": Pager()}
+    tick(store, pagers, policy=DECLARED)
+    assert alarm(store).is_ours and not alarm(store).undelivered
+    assert kinds(store) == ["page.undelegated"]
+    assert "pager: rejected (400)" in store.log.read()[0].because
+
+
+@pytest.mark.parametrize(
+    ("policy", "pager", "fields"),
+    [
+        pytest.param(DECLARED, [], {}, id="the pager took it"),
+        pytest.param(POLICY, [Rejected("400")], {}, id="no pager of ours escalates"),
+        pytest.param(DECLARED, [Rejected("400")], {"acked_ms": NOW}, id="somebody looks"),
+        pytest.param(DECLARED, [Rejected("400")], {"told_ms": NOW + 1}, id="a later level is told"),
+    ],
+)
+def test_nobody_is_called_by_two_escalators(policy, pager, fields):
+    """What a pager has is left to it, and what never was a pager's is escalated all the same."""
+    store = open_memory()
+    queue(store, page("a"))
+    amend(store, **fields)
+    tick(store, {"pager": Pager(*pager), "chat": Pager()}, policy=policy)
+    assert not alarm(store).is_ours and not alarm(store).undelivered
+
+
+def test_a_pager_that_has_the_alarm_keeps_it():
+    """A second page of the thread that is refused takes nothing from the first."""
+    store, pager = open_memory(), Pager(Delivered("202", "key"), Rejected("400"))
+    queue(store, page("a"))
+    tick(store, {"pager": pager, "chat": Pager()}, policy=DECLARED)
+    queue(store, page("b"), now_ms=NOW + 1)
+    tick(store, {"pager": pager, "chat": Pager()}, NOW + 1, policy=DECLARED)
+    assert pager.keys == ["a", "b"] and not alarm(store).is_ours
 
 
 class Busy(PassingStates):

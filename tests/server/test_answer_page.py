@@ -4,9 +4,12 @@ import re
 from html import unescape
 
 import pytest
+import yaml
 
 from knowngood.core.asking import Answer
+from knowngood.core.policy import parse
 from knowngood.server.links import Link, make
+from knowngood.server.rolls import Rolls
 from tests.server.world import PROMPT
 from tests.server.world import world as new_world
 
@@ -41,7 +44,7 @@ def link(world, answer: Answer = Answer.APPROVE, **changes) -> str:
     number = state.question.number if answer is not Answer.ACK else None
     fields = {
         "thread": state.incident.id, "answer": answer, "number": number, "who": "ana",
-        "is_person": True, "expires_ms": world.clock.ms + 3_600_000,
+        "is_person": True, "expires_ms": world.clock.ms + 3_600_000, "to": ("on-call",),
     }  # fmt: skip
     said = Link(**{**fields, **changes})
     return "/answer/" + make(world.runtime.links.key, said)
@@ -118,6 +121,61 @@ def test_links_that_answer_nothing(asked, change, status):
     assert refused.headers["content-type"].startswith("text/html")
     assert "Nothing was changed" in words(refused)
     assert asked.state() == before
+
+
+def policy_of(people: str):
+    """The policy with other people in it."""
+    return parse({"policy": 1, "people": yaml.safe_load(people)})
+
+
+@pytest.mark.parametrize(
+    ("people", "tokens", "change", "words_of_it"),
+    [
+        pytest.param("{}", (), {}, "does not know any more", id="left"),
+        pytest.param("{ana: {roles: [author]}}", (), {}, "is not among them", id="other role"),
+        pytest.param("{ana: {roles: [on-call]}}", (), {"held": True}, "taken back", id="revoked"),
+        pytest.param(
+            "{ana: {roles: [on-call]}}",
+            ("operator/ana:a-secret-of-anas-own until=2026-01-01",),
+            {"held": True},
+            "or has ended",
+            id="token ended",
+        ),
+        pytest.param(
+            "{ana: {roles: [on-call]}}",
+            ("viewer/ana:a-secret-of-anas-own",),
+            {"held": True},
+            "may look and not decide",
+            id="looks only",
+        ),
+    ],
+)
+def test_whoever_may_not_answer_any_more(asked, people, tokens, change, words_of_it):
+    """The person is looked up at the press: a link lives for a day, and people leave."""
+    path, before = link(asked, **change), asked.state()
+    asked.runtime.desk.policy = policy_of(people)
+    asked.runtime.desk.rolls = Rolls(tokens)
+    for sent in (asked.client.get(path), asked.client.post(path, data={"because": "x"})):
+        assert sent.status_code == 403 and "Nothing was changed" in words(sent)
+        assert words_of_it in words(sent) and "knowngood " in words(sent)
+    assert asked.state() == before
+
+
+@pytest.mark.parametrize(
+    ("people", "tokens", "change"),
+    [
+        ("{ana: {roles: [author]}}", ("operator/ana:a-secret-of-anas-own",), {"held": True}),
+        ("{ana: {roles: [author]}}", ("operator/ana:a-secret-of-anas-own",), {}),
+        ("{ana: {roles: [author]}}", (), {"to": ("nobody", "author")}),
+        ("{ana: {roles: []}}", (), {"to": ("*",)}),
+    ],
+)
+def test_whoever_may_still_answer(asked, people, tokens, change):
+    """By a token that lets them act, or because they are among those who were asked."""
+    asked.runtime.desk.policy = policy_of(people)
+    asked.runtime.desk.rolls = Rolls(tokens)
+    done = asked.client.post(link(asked, **change), data={"because": "x"})
+    assert done.status_code == 200 and "Done" in words(done)
 
 
 def test_a_wrong_signature(asked):

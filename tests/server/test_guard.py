@@ -246,6 +246,6 @@ def test_a_client_that_goes_away_leaves_nothing_behind(world):
         "path": "/api/rollback",
         "headers": [(b"host", b"localhost"), (b"content-type", b"application/json")],
     }
-    guard = Guard(world.client.app, ["localhost"], NOBODY, world.clock.now_ms)
+    guard = Guard(world.client.app, ["localhost"], lambda: NOBODY, world.clock.now_ms)
     anyio.run(guard, scope, receive, send)
     assert sent == []

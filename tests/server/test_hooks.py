@@ -25,6 +25,7 @@ from knowngood.core.model import (
 )
 from knowngood.core.policy import parse
 from knowngood.server.hooks import hooks_of
+from tests.adapters.vendors import Reply, closed_port, provider
 from tests.server.doors import House, house
 from tests.server.world import PROMPT, START_MS, World, error_of
 from tests.server.world import world as new_world
@@ -86,6 +87,7 @@ class Street:
         secret: str = SLACK_SECRET,
         at_ms: int | None = None,
         trigger: str = "1",
+        response_url: str = "",
     ) -> Any:
         choice = Choice(answer, thread, None if answer is Answer.ACK else question)
         payload = {
@@ -93,6 +95,7 @@ class Street:
             "trigger_id": trigger,
             "user": {"id": user, "username": "somebody"},
             "actions": [{"action_id": choice.action_id, "value": choice.value}],
+            **({"response_url": response_url} if response_url else {}),
         }
         body = urlencode({"payload": json.dumps(payload)}).encode()
         at_s = (self.world.clock.ms if at_ms is None else at_ms) // 1000
@@ -436,6 +439,67 @@ def test_ended_alerts_stay_beside_their_incident(outside):
     over = Change("production", PROMPT, revision, (SetIncident(None),), "knowngood")
     outside.world.runtime.store.states.apply([over], outside.world.clock.ms)
     assert outside.house.vera.get(path)["outside"] == []
+
+
+@pytest.mark.parametrize(
+    ("pressed", "words", "command"),
+    [
+        ({"user": "U9"}, "nobody with the Slack member id U9", "slack: &quot;U9&quot;"),
+        ({"user": "U3"}, "their token has the role viewer", "knowngood token make"),
+        ({"answer": Answer.APPROVE, "question": 7}, "question 1", ""),
+        ({"answer": Answer.DECLINE, "thread": THREAD.replace("g1", "g9")}, "is over; now", ""),
+    ],
+)
+def test_a_refusal_is_told_to_who_pressed(outside, pressed, words, command):
+    """Slack is told that the press came in, and that person alone why nothing came of it."""
+    with provider(lambda call: Reply(200, b"ok")) as there:
+        answer = outside.press(**pressed, response_url=f"{there.url}/actions/T1/1/x")
+    assert answer.status_code == 200 and answer.json()["outcome"] == "refused"
+    (call,) = there.calls
+    assert (call.method, call.path) == ("POST", "/actions/T1/1/x")
+    assert call.headers["content-type"].startswith("application/json")
+    said = call.json
+    assert set(said) == {"response_type", "replace_original", "text"}
+    assert said["response_type"] == "ephemeral" and said["replace_original"] is False
+    assert said["text"].startswith("Nothing was changed: ") and words in said["text"]
+    assert command.replace("&quot;", '"') in said["text"]
+    assert outside.alarm().acked_ms is None
+
+
+def test_what_is_told_is_text(outside):
+    """A name of somebody in Slack calls nobody there."""
+    with provider() as there:
+        outside.press(user="<!channel>", response_url=there.url)
+    assert "<!channel>" not in there.calls[0].json["text"]
+    assert "&lt;!channel&gt;" in there.calls[0].json["text"]
+
+
+def test_what_is_done_is_told_by_the_message_itself(outside):
+    """The page is updated in its place; nothing more is said of it."""
+    with provider() as there:
+        assert outside.press(response_url=there.url).json()["outcome"] == "changed"
+    assert there.calls == []
+
+
+def test_a_copy_of_a_press_is_told_nobody(outside):
+    """Whoever sends it again is not Slack, and makes us write to nobody."""
+    with provider() as there:
+        outside.press(response_url=there.url)
+        assert "taken already" in error_of(outside.press(response_url=there.url), 403)["message"]
+    assert there.calls == []
+
+
+@pytest.mark.parametrize(
+    "url", ["http://10.0.0.1/x", "https://169.254.169.254/x", "ftp://x", "gone", "broken"]
+)
+def test_a_refusal_that_cannot_be_told(outside, url, capsys):
+    """The egress rules hold for this address too; the press is answered all the same."""
+    with provider(lambda call: Reply(500)) as there:
+        where = {"gone": f"http://127.0.0.1:{closed_port()}/", "broken": there.url}.get(url, url)
+        answer = outside.press(user="U9", response_url=where)
+    assert answer.status_code == 200 and answer.json()["outcome"] == "refused"
+    assert len(there.calls) == (url == "broken")
+    assert "not_told" in capsys.readouterr().out
 
 
 # --- The secrets, and the local mode

@@ -21,6 +21,7 @@ from knowngood.server.links import (
     verify,
 )
 from knowngood.server.settings import BadSettings, Settings, settings_from
+from knowngood.server.tokens import roster_of
 from knowngood.store.memory import open_memory
 
 KEY, NOW_MS = bytes(range(32)), 1_767_225_600_000
@@ -41,6 +42,8 @@ ANA, BEN = Person("ana"), Person("ben")
         who=st.text(st.characters(exclude_categories=["Cs"]), max_size=50),
         is_person=st.booleans(),
         expires_ms=st.integers(NOW_MS + 1, NOW_MS * 2),
+        to=st.lists(st.text(st.characters(exclude_categories=["Cs"]), max_size=20)).map(tuple),
+        held=st.booleans(),
     )
 )
 def test_what_is_signed_is_what_is_read(link):
@@ -86,14 +89,27 @@ def test_the_link_of_a_message():
         assert url.startswith("https://kg.example.com/answer/")
         return verify(KEY, url.rpartition("/")[2], NOW_MS)
 
-    expected = replace(LINK, expires_ms=NOW_MS + LIVES_MS)
+    expected = replace(LINK, expires_ms=NOW_MS + LIVES_MS, to=("on-call",))
     assert said(Answer.APPROVE, ANA) == expected
     assert said(Answer.ACK, ANA) == replace(expected, answer=Answer.ACK, number=None)
     for people in ((), (ANA, BEN)):
         assert said(Answer.APPROVE, *people) == replace(expected, who="on-call", is_person=False)
+    assert said(Answer.APPROVE, ANA, targets=("ana", "author")).to == ("ana", "author")
     assert said(Answer.ACK, ANA, thread="production/cs/g3.1:rollback-failed").thread.endswith(
         ":rollback-failed"
     )
+
+
+@pytest.mark.parametrize(
+    ("until", "held"), [("", True), (" until=2026-01-01", False), (" until=2026-01-02", True)]
+)
+def test_a_link_says_whether_its_person_held_a_token(until, held):
+    """So that one whose token was taken back since is told from one who never had any."""
+    roster = roster_of([f"operator/ana:a-secret-of-anas-own{until}"])
+    links = Links(KEY, "https://kg.example.com", lambda: roster)
+    for person, expected in ((ANA, held), (BEN, False)):
+        url = links.url(MESSAGE, Answer.ACK, (person,), NOW_MS)
+        assert verify(KEY, url.rpartition("/")[2], NOW_MS).held == expected
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,11 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+import yaml
 
 from knowngood.core.model import Change, MoveRoute, whole
+from knowngood.core.policy import parse
+from knowngood.server import releases, rollouts
 from tests.server.world import PROMPT
 from tests.server.world import world as new_world
 
@@ -267,3 +270,23 @@ def test_a_member_that_serves_already_is_fenced(world):
     promote(world, now=True)
     assert raced and shares(world) == [10_000, 10_000]
     assert all(state.entry(NEW[p]).release for p, state in states(world).items())
+
+
+def test_a_release_that_comes_late_does_not_land_in_a_freeze(world, monkeypatch):
+    """Its gates were open when it was asked for; the freeze of one prompt holds all of it."""
+    sale = {"from": "2026-01-01T00:10Z", "until": "2026-01-02T00:00Z", "because": "the sale"}
+    frozen = {**yaml.safe_load(POLICY), "prompts": {FAQ: {"freeze": [sale]}}}
+    world.runtime.desk.policy = parse(frozen)
+    before, real = states(world), rollouts.promotion_actions
+
+    def late(*given):
+        actions = real(*given)
+        world.clock.ms += 700_000
+        return actions
+
+    monkeypatch.setattr(releases, "promotion_actions", late)
+    error = world.refused("/api/releases/promote", 409, name="spring", because="go")
+    assert error["code"] == "stale_state" and f"production/{FAQ} has begun" in error["message"]
+    assert states(world) == before
+    answer = promote(world, override=["freeze"])
+    assert [m["weight_bp"] for m in answer["members"]] == [500, 500]

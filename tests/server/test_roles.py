@@ -8,6 +8,7 @@ from knowngood.server.app import create_app
 from knowngood.server.limits import Limits
 from knowngood.server.roles import TABLE, Door, Need, Role, enough_for, may, need_of
 from knowngood.server.settings import Settings
+from knowngood.web import install
 from tests.server.doors import SECRETS, bearer, house
 from tests.server.world import PROMPT, error_of
 
@@ -17,7 +18,7 @@ LADDER = ("viewer", "operator", "approver", "admin")
 
 @pytest.fixture(scope="module")
 def routes():
-    app = create_app(Settings(db="memory:"), ticking=False)
+    app = create_app(Settings(db="memory:"), ticking=False, pages=install)
     return set(walk(app.routes))
 
 

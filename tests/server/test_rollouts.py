@@ -351,6 +351,28 @@ def test_a_stage_that_is_put_in_force_late_does_not_land_in_a_freeze(start, monk
     assert {g["name"]: g["answer"] for g in gates}["freeze"] == "not_yet"
 
 
+def test_a_stage_that_is_skipped_late_does_not_land_in_a_freeze(start, monkeypatch):
+    """Who skipped before the sale did not say what they think of the sale; within it they may."""
+    world = start(FROZEN_SOON)
+    climb(world)
+    held_for(monkeypatch, world, "case_of")
+    error = world.refused("/api/rollouts/skip", 409, prompt=PROMPT, because="we are sure")
+    assert error["code"] == "stale_state" and "a change freeze of" in error["message"]
+    assert world.state().route.weight_bp("v2.0.0") == 100
+    monkeypatch.undo()
+    skipped = world.post("/api/rollouts/skip", prompt=PROMPT, because="the sale needs it")
+    assert skipped["outcome"] == "changed" and world.state().route.weight_bp("v2.0.0") > 100
+
+
+def test_a_gradual_rollback_is_skipped_on_however_late(start, monkeypatch):
+    """It takes a bad version off: no freeze stands in its way."""
+    world = start(FROZEN_SOON)
+    world.promote("v2.0.0", override=["in_progress", "soak", "evaluation"])
+    world.post("/api/rollback", prompt=PROMPT, because="bad", gradual=True)
+    held_for(monkeypatch, world, "case_of")
+    assert world.post("/api/rollouts/skip", prompt=PROMPT, because="faster")["outcome"] == "changed"
+
+
 def test_a_rollback_is_held_by_no_freeze_however_late(start, monkeypatch):
     """It is protective: a freeze never stands in its way."""
     world = start(FROZEN_SOON)

@@ -107,9 +107,10 @@ class World:
 
 
 @contextmanager
-def world(**settings: Any) -> Iterator[World]:
+def world(pages: Any = None, **settings: Any) -> Iterator[World]:
+    """A server in this process; `pages` puts the dashboard onto it."""
     clock = Clock()
-    app = create_app(Settings(**{"db": "memory:", **settings}), clock, ticking=False)
+    app = create_app(Settings(**{"db": "memory:", **settings}), clock, ticking=False, pages=pages)
     with TestClient(app, base_url=URL) as client:
         yield World(client, clock, app.state.runtime)
 

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from knowngood.adapters.egress import Egress, Refused
@@ -131,7 +131,7 @@ def _slack_webhook(channel: Channel, means: Means) -> Notifier:
 def _webhook(channel: Channel, means: Means) -> Notifier:
     egress = means.egress
     if channel.options.get("allow_private"):
-        egress = Egress(private=True, loopback=True, total_s=egress.total_s, trust=egress.trust)
+        egress = replace(egress, private=True, loopback=True)  # through its proxy, if it has one
     secret = means.secret(channel, "secret") if "secret" in channel.options else None
     return Webhook(egress, _checked(means.url(channel), egress), secret)
 

@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
+from threading import BoundedSemaphore, Thread
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -22,6 +23,10 @@ CONNECT_S = 5.0
 ANSWER_BYTES_MAX = 64 * 1024  # providers answer in some hundred bytes
 REQUEST_BYTES_MAX = 512_000  # what PagerDuty takes; nobody else takes more
 USER_AGENT = "knowngood"
+
+# Names that are looked up at once. One that hangs keeps its thread until the resolver gives up.
+LOOKUPS_MAX = 32
+_lookups = BoundedSemaphore(LOOKUPS_MAX)
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 # Where an IPv4 address hides in an IPv6 one that is routed to it.
@@ -153,6 +158,39 @@ def lookup(host: str, port: int) -> list[str]:
     return list(dict.fromkeys(str(entry[4][0]).partition("%")[0] for entry in found))
 
 
+def lookup_within(limit_s: float, host: str, port: int) -> list[str]:
+    """What `lookup` finds, if it comes in time. Raises httpcore.ConnectTimeout, or OSError.
+
+    The system's resolver takes no time limit, and may hang for half a minute: it is asked in a
+    thread of its own, which is left behind when it is late.
+    """
+    if not _lookups.acquire(blocking=False):
+        raise httpcore.ConnectTimeout("earlier names have not been found yet")
+    done: list[list[str]] = []
+    failed: list[Exception] = []
+
+    def run() -> None:
+        try:
+            done.append(lookup(host, port))
+        except Exception as error:
+            failed.append(error)
+        finally:
+            _lookups.release()
+
+    thread = Thread(target=run, daemon=True, name="knowngood-lookup")
+    try:
+        thread.start()
+    except RuntimeError as error:  # no more threads
+        _lookups.release()
+        raise httpcore.ConnectError("no thread to find the host's name in") from error
+    thread.join(limit_s)
+    if failed:
+        raise failed[0]
+    if not done:
+        raise httpcore.ConnectTimeout("the host's name was not found in time")
+    return done[0]
+
+
 class _Backend(httpcore.NetworkBackend):
     """Connects to checked addresses only, and keeps the request's total time."""
 
@@ -170,7 +208,7 @@ class _Backend(httpcore.NetworkBackend):
     ) -> httpcore.NetworkStream:
         """See httpcore."""
         last: Exception | None = None
-        for address in self._addresses(host, port):
+        for address in self._addresses(host, port, _left(self._deadline, timeout)):
             try:
                 stream = self._inner.connect_tcp(
                     address, port, _left(self._deadline, timeout), local_address, socket_options
@@ -180,10 +218,10 @@ class _Backend(httpcore.NetworkBackend):
                 last = error
         raise last or httpcore.ConnectError("it has no address")
 
-    def _addresses(self, host: str, port: int) -> list[str]:
+    def _addresses(self, host: str, port: int, limit_s: float) -> list[str]:
         """Every address of the host. Raises Refused if one of them is not to be talked to."""
         try:
-            addresses = lookup(host, port)
+            addresses = lookup_within(limit_s, host, port)
         except (OSError, UnicodeError) as error:
             raise httpcore.ConnectError("the host's name is not known") from error
         for address in addresses:

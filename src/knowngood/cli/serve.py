@@ -39,7 +39,8 @@ TokenFile = Annotated[
     typer.Option(
         "--token-file",
         metavar="FILE",
-        help="The same from a file that only you may read, one a line; see `knowngood token`.",
+        help="The same from a file that only you may read, one a line; it is read again when it "
+        "changes. See `knowngood token`.",
         show_default=False,
     ),
 ]
@@ -125,6 +126,7 @@ def serve(
     """Run the server and the engine that judges."""
     from knowngood.server.app import run  # heavy: FastAPI and SQLAlchemy
     from knowngood.server.settings import settings_from
+    from knowngood.web import install
 
     run(
         settings_from(
@@ -144,5 +146,6 @@ def serve(
                 "egress_proxy": egress_proxy,
                 "egress_loopback": egress_loopback,
             }
-        )
+        ),
+        install,
     )

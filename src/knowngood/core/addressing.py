@@ -5,30 +5,12 @@ from collections.abc import Collection, Mapping
 from knowngood.core.asking import Purpose
 from knowngood.core.handing import FOLLOWS
 from knowngood.core.history import Outgoing
-from knowngood.core.people import Channel, Person
+from knowngood.core.people import Person
 from knowngood.core.policy import PolicyFile
 from knowngood.core.steps.escalate import EVERYBODY
 
 LOG = "log"  # the kind of channel that reaches a file, and nobody's pocket
 AUTHOR = "author"  # whoever the prompt's policy names as its authors, besides the role's bearers
-
-# What a kind of channel takes unless its `purposes` say otherwise; the others take everything. A
-# pager is not for notes, and a mailbox not for every move of a route.
-_LETTERS = (Purpose.PAGE, Purpose.NOTE, Purpose.ACKNOWLEDGED, Purpose.RESOLVED)
-_TAKES: Mapping[str, tuple[Purpose, ...]] = {
-    "pagerduty": (Purpose.PAGE, Purpose.ACKNOWLEDGED, Purpose.RESOLVED, Purpose.CHANGE),
-    "email": _LETTERS,
-    "slack_webhook": _LETTERS,
-    "apprise": _LETTERS,
-}
-
-
-def takes(channel: Channel) -> tuple[Purpose, ...]:
-    """The purposes of messages that a channel takes."""
-    named = channel.options.get("purposes")
-    if named is None:
-        return _TAKES.get(channel.kind, tuple(Purpose))
-    return tuple(Purpose(name) for name in named)
 
 
 def channels_of(
@@ -44,6 +26,9 @@ def channels_of(
     this purpose. A notifier that no policy declares (the server's `--notify`) gets everything.
     """
     declared = {channel.name: channel for channel in policy.channels}
+    if message.purpose is Purpose.CHANGE:
+        takers = policy.takers_of_changes
+        return tuple(n for n in notifiers if n not in declared or n in takers)
     wanted = {name for name in message.channels if name in declared}
     if EVERYBODY in message.targets:
         wanted = set(declared)
@@ -54,7 +39,7 @@ def channels_of(
     return tuple(
         name
         for name in notifiers
-        if name not in declared or (name in wanted and message.purpose in takes(declared[name]))
+        if name not in declared or (name in wanted and message.purpose in declared[name].takes)
     )
 
 

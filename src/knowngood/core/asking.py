@@ -59,7 +59,8 @@ class Alarm:
 
     `thread` is what every later message about it goes under, and the key that a pager deduplicates
     by: the incident's id, or `<incident>:rollback-failed`, which an acknowledged page cannot
-    swallow. `level` and `round_count` say who was told last, at `told_ms`.
+    swallow. `level` and `round_count` say who was told last, at `told_ms`; level -1: only whoever
+    has to decide. `evidence` is what the first page rested on, for whoever is told later.
     """
 
     thread: str
@@ -73,6 +74,8 @@ class Alarm:
     acked_ms: int | None = None
     undelivered: bool = False  # no channel took the last page: the next level is told at once
     exhausted: bool = False  # every level was told as often as the policy says
+    evidence: str = ""
+    is_ours: bool = False  # the pager that escalates by itself has not got it: we do
 
 
 @dataclass(frozen=True, slots=True)

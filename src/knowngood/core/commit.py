@@ -12,6 +12,7 @@ from knowngood.core.model import (
     Change,
     State,
 )
+from knowngood.core.news import news
 
 StateKey = tuple[str, str]  # environment, prompt
 
@@ -75,6 +76,7 @@ def commit(
         audit.extend(audit_entries(change, after, generation, now_ms))
         messages.extend(outgoing(change, now_ms))
         messages.extend(ended(state, after, change, now_ms))
+        messages.extend(news(state, after, change, now_ms))
         incidents.extend(filings(state, change, now_ms))
     return Commit(tuple(states), risen, tuple(audit), tuple(messages), tuple(incidents))
 

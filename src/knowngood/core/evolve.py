@@ -38,6 +38,7 @@ from knowngood.core.model import (
 
 HOUR_MS = 3_600_000
 SPELLS_MAX = 100  # of the last days; whoever has more incidents has no healthy day to look for
+EVIDENCE_CHARS_MAX = 1_000  # of a page, kept in the state; a finding's sentence has about a hundred
 ALARMS_MAX = 20  # threads of one incident; there are two or three
 APPROVALS_MAX = 50  # of one prompt in one environment, within the day that they hold
 STEPS_MAX = 50  # a ladder has four; what is older concerns no detector any more
@@ -201,7 +202,15 @@ def _alarm(state: State, page: Notify, now_ms: int) -> State:
         return replace(state, alarms=tuple(a for a in state.alarms if a.thread != page.thread))
     if page.purpose is not Purpose.PAGE or not page.thread or known:
         return state
-    alarm = Alarm(page.thread, page.audience, page.severity.value, page.subject, now_ms)
+    alarm = Alarm(
+        page.thread,
+        page.audience,
+        page.severity.value,
+        page.subject,
+        now_ms,
+        level=page.level,
+        evidence=page.evidence[:EVIDENCE_CHARS_MAX],
+    )
     return replace(state, alarms=(*state.alarms, alarm)[-ALARMS_MAX:])
 
 

@@ -4,7 +4,7 @@ Everything is worked out from the message, the channel's earlier tries and the a
 server that was killed goes on where it was, and two servers come to the same end.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from knowngood.core.asking import Alarm, Answer, Purpose
@@ -64,6 +64,16 @@ class InThread:
     resolved_waits: bool = False  # a later message says that it is over
 
 
+def onward_key(thread: str) -> str:
+    """How the keys of an escalation's pages begin."""
+    return f"{thread}:level:"
+
+
+def _is_onward(message: Outgoing) -> bool:
+    """Whether it tells a further level of what others were told before."""
+    return bool(message.thread) and message.key.startswith(onward_key(message.thread))
+
+
 def last_word(tries: Sequence[Delivery]) -> Ended | None:
     """How the channel ended with the message; None while it may still be tried."""
     if tries and tries[-1].outcome is not Outcome.RETRY:
@@ -99,9 +109,9 @@ def _needless(message: Outgoing, tries: Sequence[Delivery], thread: InThread) ->
     """Why nobody needs the page any more; empty when somebody does, or when it is none."""
     if message.purpose is not Purpose.PAGE:
         return ""
-    if message.targets and message.thread and thread.alarm is None:
+    if _is_onward(message) and thread.alarm is None:
         return "it was over before this went out"
-    if message.targets and thread.alarm and thread.alarm.acked_ms is not None:
+    if _is_onward(message) and thread.alarm and thread.alarm.acked_ms is not None:
         return f"{thread.alarm.acked_by or 'somebody'} had acknowledged before this went out"
     if tries and thread.resolved_waits:
         return "it was over before this could be handed over"
@@ -127,22 +137,31 @@ def after_failure(
     return Later(min(now_ms + max(pause_ms, asked_ms or 0), max(end_ms, now_ms + pause_ms)))
 
 
-def unreached(page: Outgoing, alarm: Alarm | None, endings: Mapping[str, Ended]) -> list[Action]:
-    """What a page changes that reached nobody: its alarm goes to the next level at once.
+def unreached(
+    page: Outgoing,
+    alarm: Alarm | None,
+    endings: Mapping[str, Ended],
+    escalators: Collection[str] | None = None,
+) -> list[Action]:
+    """What a page changes that reached nobody, or not the pager that would have escalated it.
 
-    `endings` are the last words of the channels that could have woken somebody. Nothing changes
-    when one of them took the page or had no need to, when somebody has acknowledged, or when a
-    later level was told meanwhile.
+    `endings` are the last words of the channels that could have woken somebody. Its alarm goes to
+    the next level at once when none of them took the page. `escalators`, where the policy leaves
+    escalating to a pager, are those that know of the alarm: without any, escalating is ours again.
+    Nothing changes when somebody has acknowledged, or when a later level was told meanwhile.
     """
     if page.purpose is not Purpose.PAGE or alarm is None or alarm.undelivered:
         return []
-    if any(e.outcome in (Outcome.DELIVERED, Outcome.SKIPPED) for e in endings.values()):
-        return []
     if alarm.acked_ms is not None or alarm.told_ms > page.created_ms:
         return []
-    why = f"nobody was reached by {page.subject!r}: {words(endings)}"
     detail = {"key": page.key, "thread": page.thread, "channels": sorted(endings)}
-    return [SetAlarm(replace(alarm, undelivered=True)), Record("page.undelivered", why, detail)]
+    if not any(e.outcome in (Outcome.DELIVERED, Outcome.SKIPPED) for e in endings.values()):
+        why = f"nobody was reached by {page.subject!r}: {words(endings)}"
+        return [SetAlarm(replace(alarm, undelivered=True)), Record("page.undelivered", why, detail)]
+    if escalators is None or escalators or alarm.is_ours:
+        return []
+    why = f"no pager that escalates has {page.subject!r}, so its levels are told: {words(endings)}"
+    return [SetAlarm(replace(alarm, is_ours=True)), Record("page.undelegated", why, detail)]
 
 
 def words(endings: Mapping[str, Ended]) -> str:

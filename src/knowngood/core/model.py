@@ -453,7 +453,8 @@ class Notify:
 
     A page with a `thread` raises an alarm, unless that thread has one. `question` is the number of
     the question that the message asks. `targets` and `channels` are those of an escalation level;
-    empty: those of the audience.
+    empty: those of the audience. `level` is the one that a first page tells (-1: none), and
+    `evidence` what of the body is kept for the next ones.
     """
 
     key: str
@@ -466,6 +467,8 @@ class Notify:
     question: int | None = None
     targets: tuple[str, ...] = ()
     channels: tuple[str, ...] = ()
+    level: int = 0
+    evidence: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -543,7 +546,8 @@ Action = (
 class Change:
     """Actions on one prompt's state, valid only while its revision is still `revision_seen`.
 
-    And only before `before_ms`, if that is given: a change freeze begins then.
+    And only before `before_ms`, if that is given: a change freeze begins then. `news_to` is the
+    audience that hears of it when it moves a route (core.news); empty: nobody does.
     """
 
     environment: str
@@ -553,6 +557,7 @@ class Change:
     actor: str
     policy_revision: str = ""
     before_ms: int | None = None
+    news_to: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,22 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from knowngood.core.asking import Purpose
+
+ON_CALL = "on-call"  # whose page it is when nobody else has to decide
+CHANGES = "changes"  # the audience that hears of each move of a route
+# What a kind of channel takes unless its `purposes` say otherwise; the others take everything. A
+# pager is not for notes. Moves of routes are for what keeps them by themselves: a person's channel
+# takes them only if it says so, or is listed for them.
+_LETTERS = (Purpose.PAGE, Purpose.NOTE, Purpose.ACKNOWLEDGED, Purpose.RESOLVED)
+_TAKES: Mapping[str, tuple[Purpose, ...]] = {
+    "pagerduty": (Purpose.PAGE, Purpose.ACKNOWLEDGED, Purpose.RESOLVED, Purpose.CHANGE),
+    "slack": _LETTERS,
+    "slack_webhook": _LETTERS,
+    "email": _LETTERS,
+    "apprise": _LETTERS,
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Person:
@@ -23,6 +39,24 @@ class Channel:
     name: str
     kind: str
     options: Mapping[str, Any]
+
+    @property
+    def takes(self) -> tuple[Purpose, ...]:
+        """The purposes of messages that it takes."""
+        named = self.options.get("purposes")
+        if named is None:
+            return _TAKES.get(self.kind, tuple(Purpose))
+        return tuple(Purpose(name) for name in named)
+
+    @property
+    def escalates(self) -> bool:
+        """Whether it calls the next person by itself."""
+        return self.kind == "pagerduty"
+
+    @property
+    def refuses_changes(self) -> bool:
+        """Whether it says itself that it takes no moves of routes."""
+        return "purposes" in self.options and Purpose.CHANGE not in self.takes
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +80,14 @@ class EscalationRule:
     repeat_count: int = 1
     on_exhausted: str = "broadcast"
     delegates: bool = True
+
+    def first_call(self, audience: str) -> Level | None:
+        """The level that a page to the audience tells first: the lowest, if that is its own.
+
+        None when somebody else has to decide: they are told first, and the lowest level is next.
+        """
+        lowest = self.levels[0]
+        return lowest if audience == ON_CALL or audience in lowest.targets else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,10 +8,11 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any
 
+from knowngood.core.asking import Purpose
 from knowngood.core.evaluation import Requirement
 from knowngood.core.inbound import InboundRule
 from knowngood.core.model import Comparison, Method, Response, ScoreRange, Severity
-from knowngood.core.people import Channel, Person
+from knowngood.core.people import CHANGES, Channel, Person
 from knowngood.core.policy_ab import build_ab, check_ab, merge_ab, without_false
 from knowngood.core.policy_checks import Reader, below, is_removal
 from knowngood.core.policy_condition import parse_condition
@@ -35,7 +36,6 @@ from knowngood.core.watch import is_rate
 
 Data = Mapping[str, Any]
 SCORES = ("quality", "score")
-SELF_ESCALATING = "pagerduty"  # the kind of channel that calls the next person by itself
 SEVERITIES = [severity.value for severity in Severity]
 
 
@@ -90,6 +90,17 @@ class PolicyFile:
         names = self.audiences.get(audience)
         return tuple(c for c in self.channels if names is None or c.name in names)
 
+    @property
+    def takers_of_changes(self) -> tuple[str, ...]:
+        """The channels that hear of each move of a route.
+
+        Those that are listed for `changes`, else those that take such by their kind or their word.
+        """
+        if CHANGES in self.audiences:
+            listed = self.channels_for(CHANGES)
+            return tuple(c.name for c in listed if not c.refuses_changes)
+        return tuple(c.name for c in self.channels if Purpose.CHANGE in c.takes)
+
     def inbound_from(self, source: str) -> InboundRule | None:
         """How the alerts of a source are read; None for one that the policy does not know."""
         return next((rule for rule in self.inbound if rule.source == source), None)
@@ -100,7 +111,7 @@ class PolicyFile:
         return tuple(
             name
             for name, channels in of_names.items()
-            if any(channel.kind == SELF_ESCALATING for channel in channels)
+            if any(channel.escalates for channel in channels)
         )
 
     def people_for(self, who: str) -> tuple[Person, ...]:

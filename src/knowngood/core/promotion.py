@@ -78,6 +78,17 @@ def promote_before_ms(
     return freeze_begins_ms(policy.freezes, now_ms)
 
 
+def skip_before_ms(state: State, policy: PromptPolicy, now_ms: int) -> int | None:
+    """Until when a stage that is skipped now may be put in force, as with a promotion.
+
+    Whoever skips asks no gate, that of a freeze in force neither; but one that begins after they
+    have said so is news to them. None for a rollback that is on its way: no freeze holds it.
+    """
+    if state.rollout is None or state.rollout.kind is RolloutKind.GRADUAL:
+        return None
+    return freeze_begins_ms(policy.freezes, now_ms)
+
+
 def fails_as_target(
     policy: PromptPolicy, evaluations: Sequence[Evaluation], now_ms: int
 ) -> str | None:

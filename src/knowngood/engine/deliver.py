@@ -31,12 +31,14 @@ from knowngood.core.history import Delivery, Outcome, Outgoing
 from knowngood.core.model import Change, State
 from knowngood.core.people import Person
 from knowngood.core.policy import PolicyFile
+from knowngood.core.steps.escalate import is_delegated
 from knowngood.ports import Button, Delivered, Notifier, Page, Picture, Rejected, Retry, Store
 
 BATCH_COUNT = 100  # a tick hands over this many at most, so that a flood delays nothing else
 # All that waits is looked at: what a dead channel leaves lying must not hide what came later. A
 # message ends within a day, so that ten thousand are three days of an incident every minute.
 WAITING_MAX = 10_000
+TRIES_MAX = 1_000  # of one thread, in which a pager's last word is looked for
 EVER_MS = 2**62  # whenever it is to be tried again
 ACTOR = "system"
 WORDS_MAX = 300  # of what a faulty notifier says
@@ -172,7 +174,9 @@ def _end(post: Post, message: Outgoing, endings: Mapping[str, Ended], now_ms: in
         return True
     state = post.store.states.get(message.environment, message.prompt)
     could_wake = {name: endings[name] for name in reaching(list(endings), post.policy)}
-    if actions := unreached(message, _alarm(state, message.thread), could_wake):
+    alarm = _alarm(state, message.thread)
+    escalators = _escalators(post, message, alarm, endings)
+    if actions := unreached(message, alarm, could_wake, escalators):
         revision = post.policy.for_prompt(message.prompt).revision
         seen = state.revision, tuple(actions), ACTOR, revision
         try:
@@ -184,6 +188,28 @@ def _end(post: Post, message: Outgoing, endings: Mapping[str, Ended], now_ms: in
         return True
     post.store.outbox.gave_up(message.id, words(endings), now_ms)
     return False
+
+
+def _escalators(
+    post: Post, message: Outgoing, alarm: Alarm | None, endings: Mapping[str, Ended]
+) -> list[str] | None:
+    """The pagers that escalate by themselves and have this alarm; None where none is left to."""
+    policy = post.policy.for_prompt(message.prompt)
+    if message.purpose is not Purpose.PAGE or alarm is None or not is_delegated(policy, alarm):
+        return None
+    pagers = [c.name for c in post.policy.channels if c.escalates]
+    took = (Outcome.DELIVERED, Outcome.SKIPPED)
+    have = [name for name in pagers if name in endings and endings[name].outcome in took]
+    if have:
+        return have
+    tries = post.store.deliveries.recent(TRIES_MAX, message.thread)
+    return [
+        each.channel
+        for each in tries
+        if each.channel in pagers
+        and each.outcome is Outcome.DELIVERED
+        and each.at_ms >= alarm.told_ms
+    ]
 
 
 def _view(post: Post) -> _View:

@@ -19,6 +19,7 @@ from knowngood.core.model import (
     Sibling,
     State,
 )
+from knowngood.core.news import with_news
 from knowngood.core.policy import PolicyFile
 from knowngood.core.rules import PromptPolicy
 from knowngood.core.steps.target import is_target_due
@@ -70,8 +71,8 @@ class Reconciler:
 
     `due` is a heap of (when, key); an entry that `next_ms` does not confirm was overtaken by an
     earlier one and goes when its time comes, so a key has at most one a tick of its recheck time.
-    `siblings` are the prompts in critical breach, by environment and provider, and `moods` how each
-    prompt was last seen.
+    `siblings` are the prompts in critical breach, by environment and provider, `moods` how each
+    prompt was last seen, and `seen` the last look itself, for whoever shows many prompts at once.
     `on_error` is told of a look that failed, so that one prompt never stops the others; without it
     the error is raised.
     """
@@ -87,6 +88,7 @@ class Reconciler:
     seen_entry_id: int = 0  # the newest line of history whose prompt was looked at
     siblings: dict[tuple[str, str], dict[str, Sibling]] = field(default_factory=dict)
     moods: dict[PromptKey, Mood] = field(default_factory=dict)
+    seen: dict[PromptKey, Look] = field(default_factory=dict)
     acquainted: bool = False
     on_error: Callable[[PromptKey, Exception], None] | None = None
 
@@ -215,7 +217,7 @@ def _settle(reconciler: Reconciler, key: PromptKey, until_ms: int, now_ms: int) 
         if not seen.decision.actions:
             break
         try:
-            reconciler.store.states.apply(changes(seen), now_ms)
+            reconciler.store.states.apply(with_news(changes(seen), reconciler.policy), now_ms)
             acted.append(seen)
         except StaleState:
             reconciler.outlook.forget_fleet()
@@ -236,6 +238,7 @@ def _earlier_ms(key: PromptKey, recheck_ms: int) -> int:
 
 def _remember(reconciler: Reconciler, seen: Look) -> None:
     """Keep in mind how the prompt is, for the other prompts."""
+    reconciler.seen[seen.state.environment, seen.state.prompt] = seen
     route, provider = seen.state.route, seen.observed.provider
     if route is None:
         return

@@ -31,6 +31,7 @@ from knowngood.core.model import (
     State,
     Verifying,
 )
+from knowngood.core.news import with_news
 from knowngood.core.rollout import Ladder
 from knowngood.core.steps import jointly, operator
 from knowngood.core.steps.case import Case
@@ -387,6 +388,11 @@ def automation(
 # --- Carrying out
 
 
+def never_late(state: State) -> int | None:
+    """An order that holds however late it is written."""
+    return None
+
+
 def check_ask(ask: Ask, *, because: bool) -> None:
     if because and not ask.because.strip():
         raise BadRequest("a reason is needed", next_step="say why with `because`")
@@ -407,12 +413,12 @@ def carry_out(
     decide: Callable[[State], tuple[Action, ...]],
     now_ms: int,
     beside: Callable[[], tuple[Change, ...]] = tuple,
-    before_ms: int | None = None,
+    before: Callable[[State], int | None] = never_late,
 ) -> Done:
     """Decide on the state and apply; a change in between is met by deciding anew.
 
-    `beside` gives what has to happen to other prompts in the same transaction. From `before_ms` on
-    it is too late (StaleState).
+    `beside` gives what has to happen to other prompts in the same transaction. `before` gives
+    the moment from which on it is too late (StaleState).
     """
     for attempt in range(ATTEMPTS):
         state = desk.store.states.get(environment, prompt)
@@ -423,9 +429,9 @@ def carry_out(
         if actions:
             actions = (*ask.also, *actions)
         change = Change(
-            environment, prompt, state.revision, actions, ask.actor, revision, before_ms
+            environment, prompt, state.revision, actions, ask.actor, revision, before(state)
         )
-        changes = (*((change,) if actions else ()), *others)
+        changes = with_news((*((change,) if actions else ()), *others), desk.policy)
         if not changes:
             return Done(state, state, (), ask.dry_run)
         if ask.dry_run:

@@ -4,6 +4,7 @@ import socket
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from types import FrameType
 from typing import Any
 
 import structlog
@@ -46,8 +47,10 @@ from knowngood.server.links import Links, kept_key
 from knowngood.server.metrics import Metrics
 from knowngood.server.pictures import Pictures
 from knowngood.server.policy_file import load_policy
+from knowngood.server.rolls import Rolls
 from knowngood.server.runbooks import load_library
 from knowngood.server.runtime import Lanes, Runtime, Snapshots, lineage
+from knowngood.server.sessions import Sessions
 from knowngood.server.settings import MEMORY, BadSettings, Settings
 from knowngood.store.memory import open_memory
 from knowngood.store.opened import OpenStore
@@ -89,19 +92,26 @@ class SystemClock:
         return time.monotonic_ns() // 1_000_000
 
 
-def create_app(settings: Settings, clock: Clock | None = None, *, ticking: bool = True) -> FastAPI:
+def create_app(
+    settings: Settings,
+    clock: Clock | None = None,
+    *,
+    ticking: bool = True,
+    pages: Callable[[FastAPI], None] | None = None,
+) -> FastAPI:
     """The server as an application, its store opened; `app.state.runtime` is what it consists of.
 
     With `ticking` false no thread is started: whoever holds the clock calls `runtime.heart.beat()`.
+    `pages` adds the dashboard (knowngood.web.install), which is built on top of the server.
     Raises KnowngoodError when the policy, a notifier, a runbook or the store cannot be used.
     """
     policy = load_policy(settings.policy)
     egress = Egress(loopback=settings.egress_loopback, proxy=settings.egress_proxy)
-    declared = channels(policy.channels, Means(egress=egress))
-    senders = {**notifiers(settings.notify), **declared}
+    senders = {**notifiers(settings.notify), **channels(policy.channels, Means(egress=egress))}
     deadman = _deadman(settings, egress)
     library = load_library(settings.runbooks, policy)
     hooks = hooks_of(policy)
+    rolls = Rolls(settings.tokens, settings.token_file)
     store = open_store(settings.db)
     try:
         clock = clock if clock is not None else SystemClock(store)
@@ -113,7 +123,10 @@ def create_app(settings: Settings, clock: Clock | None = None, *, ticking: bool 
         ingest = Ingest(store, lambda: policy.scores)
         reconciler = new_reconciler(store, policy, now_ms)
         reconciler.on_error = _telling_of_looks(deadman)
-        links = Links(_link_key(settings, store, now_ms), settings.public_url)
+        key = _link_key(settings, store, now_ms)
+        links = Links(key, settings.public_url, rolls.now)
+        sessions = Sessions(key, settings.is_behind_tls)
+        desk = Desk(store, policy, reconciler, rolls)
         engine = Engine(
             store,
             ingest,
@@ -122,12 +135,11 @@ def create_app(settings: Settings, clock: Clock | None = None, *, ticking: bool 
             on_error=_telling_of_parts(),
             link=links.url,
             paces=paces(policy.channels),
+            picture=Pictures(desk).of,
         )
         metrics = Metrics(store, ingest, clock)
         courier = Courier(clock, metrics.count_delivery)
         heart = Heart(engine, clock, metrics, deadman)
-        desk = Desk(store, policy, reconciler, settings.roster)
-        engine.picture = Pictures(desk).of
         snapshots = Snapshots(desk, lineage(store.policies, now_ms))
     except BaseException:
         store.close()
@@ -145,9 +157,11 @@ def create_app(settings: Settings, clock: Clock | None = None, *, ticking: bool 
         links,
         courier,
         hooks,
+        egress,
+        sessions=sessions,
     )
     runtime.library = library
-    return _application(runtime, store, ticking)
+    return _application(runtime, store, ticking, pages)
 
 
 def _deadman(settings: Settings, egress: Egress) -> DeadMan | None:
@@ -201,11 +215,14 @@ def open_store(db: str) -> OpenStore:
     return open_sqlite(db)
 
 
-def run(settings: Settings) -> None:
-    """Serve until the process is told to end. Raises KnowngoodError if it cannot start."""
+def run(settings: Settings, pages: Callable[[FastAPI], None] | None = None) -> None:
+    """Serve until the process is told to end, with `pages` if given (see create_app).
+
+    Raises KnowngoodError if it cannot start.
+    """
     _check_port(settings)  # before a database is made, or an engine acts on somebody else's
     logs.configure()
-    app = create_app(settings)
+    app = create_app(settings, pages=pages)
     policy: PolicyFile = app.state.runtime.desk.policy
     for line in own_warnings(policy):
         log.warning("policy", warning=line)
@@ -227,7 +244,20 @@ def run(settings: Settings) -> None:
         proxy_headers=False,  # nothing here depends on where a request says it comes from
         timeout_graceful_shutdown=GRACE_S,
     )
-    uvicorn.Server(config).run()
+    _Server(config, app.state.runtime).run()
+
+
+class _Server(uvicorn.Server):
+    """Tells the streams of open pages at once that it ends; nobody waits for them to time out."""
+
+    def __init__(self, config: uvicorn.Config, runtime: Runtime) -> None:
+        super().__init__(config)
+        self._runtime = runtime
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """See uvicorn."""
+        self._runtime.is_ending = True
+        super().handle_exit(sig, frame)
 
 
 def _check_port(settings: Settings) -> None:
@@ -245,7 +275,9 @@ def _check_port(settings: Settings) -> None:
         ) from error
 
 
-def _application(runtime: Runtime, store: OpenStore, ticking: bool) -> FastAPI:
+def _application(
+    runtime: Runtime, store: OpenStore, ticking: bool, pages: Callable[[FastAPI], None] | None
+) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         runtime.lanes = Lanes()
@@ -286,7 +318,15 @@ def _application(runtime: Runtime, store: OpenStore, ticking: bool) -> FastAPI:
     app.include_router(answer_page.router)
     refusals.install(app)
     settings, clock = runtime.settings, runtime.clock
-    app.add_middleware(Guard, hosts=settings.hosts, roster=runtime.desk.roster, now_ms=clock.now_ms)
+    app.add_middleware(
+        Guard,
+        hosts=settings.hosts,
+        roster=runtime.desk.rolls.now,
+        now_ms=clock.now_ms,
+        sessions=runtime.sessions,
+    )
+    if pages is not None:
+        pages(app)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
     return app
 

@@ -45,6 +45,11 @@ def bundle() -> Bundle:
     return _made[0]
 
 
+def mark() -> str:
+    """What tells this script from another one in an address, known before it is made."""
+    return version("vl-convert-python")
+
+
 def warm() -> Thread:
     """Begin to make it, so that the first page need not wait. A failure is told when it is used."""
 
@@ -95,7 +100,7 @@ def _keep(path: Path, packed: bytes) -> None:
 
 def _path() -> Path | None:
     """Where it is kept; None where no folder of our own can be had."""
-    name = f"vega-{version('vl-convert-python')}.js.gz"
+    name = f"vega-{mark()}.js.gz"
     return next((folder / name for folder in _folders() if _is_ours(folder)), None)
 
 

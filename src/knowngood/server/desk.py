@@ -16,7 +16,8 @@ from knowngood.engine.observe import Outlook
 from knowngood.engine.reconcile import Look, Reconciler, look
 from knowngood.ports import Store
 from knowngood.server.figures import Figures
-from knowngood.server.tokens import NOBODY, Roster
+from knowngood.server.rolls import Rolls
+from knowngood.server.tokens import Roster
 
 T = TypeVar("T")
 DROP_EVERY_MS = 60_000
@@ -33,14 +34,14 @@ class Desk:
     """Where people's questions and orders are answered, in a server or with the server down.
 
     `live` is the server's own reconciler, read for what it last judged of other prompts and never
-    changed. `roster` is everybody who holds a token: empty where nobody can be told from anybody.
+    changed. `rolls` is who holds a token: nobody where nobody can be told from anybody.
     Thread-safe.
     """
 
     store: Store
     policy: PolicyFile
     live: Reconciler | None = None
-    roster: Roster = NOBODY
+    rolls: Rolls = field(default_factory=Rolls)
     figures: Figures = field(init=False)
     _outlook: Outlook = field(init=False)
     _lock: Lock = field(default_factory=Lock, init=False)
@@ -49,6 +50,11 @@ class Desk:
     def __post_init__(self) -> None:
         self._outlook = self._new_outlook()
         self.figures = Figures(self.store.series)
+
+    @property
+    def roster(self) -> Roster:
+        """Everybody who holds a token now."""
+        return self.rolls.now()
 
     def look(self, environment: str, prompt: str, now_ms: int) -> Look:
         """Observe and decide as the engine would now, and change nothing."""
@@ -66,6 +72,13 @@ class Desk:
                 self._dropped_ms = now_ms
                 self._outlook.recent.drop_idle(now_ms - LOOKBACK_MS)
         return seen
+
+    def glances(self, environment: str) -> dict[str, Look]:
+        """What the engine saw last of each prompt; of many prompts nothing is read anew."""
+        if self.live is None:
+            return {}
+        seen = list(self.live.seen.items())
+        return {prompt: look for (where, prompt), look in seen if where == environment}
 
     def look_afresh(self, environment: str, prompt: str, now_ms: int) -> Look:
         """A look that waits for nobody else's reading."""

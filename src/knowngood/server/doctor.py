@@ -48,6 +48,7 @@ def doctor(desk: Desk, now_ms: int, ticked_ms: int | None = None) -> dict[str, A
         _engine(desk, ticked_ms, now_ms),
         _clock(desk, now_ms),
         _policy(desk),
+        *_tokens(desk),
         _thresholds(desk),
     ]
     return {
@@ -161,6 +162,13 @@ def _thresholds(desk: Desk) -> Check:
         words = f"{many(len(lines), 'limit')} cannot be told from health ({NOT_SEPARABLE})"
         return Check("thresholds", "warning", words, lines[:SHOWN])
     return Check("thresholds", "ok", "every limit can be told from health, as far as it is known")
+
+
+def _tokens(desk: Desk) -> Iterator[Check]:
+    desk.rolls.now()
+    if desk.rolls.trouble:
+        words = "the token file as it stands is not in force: the one before is"
+        yield Check("tokens", "error", words, [desk.rolls.trouble])
 
 
 def _policy(desk: Desk) -> Check:

@@ -8,15 +8,26 @@ of body, its size. Every refusal has the one error shape, and every answer the s
 import json
 import math
 from collections.abc import Callable, Iterable
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from knowngood.core.errors import Forbidden, KnowngoodError, Unauthorized
+from knowngood.server import answer_page
 from knowngood.server.errors import Internal, NotJson, TooLarge, TooMany, body_of, status_of
 from knowngood.server.limits import Limits
-from knowngood.server.roles import ANYBODY, Caller, Door, Need, enough_for, may, need_of
+from knowngood.server.roles import (
+    ANYBODY,
+    Caller,
+    Door,
+    Need,
+    enough_for,
+    is_page,
+    may,
+    need_of,
+)
+from knowngood.server.sessions import LOCAL, Sessions, cookie_of
 from knowngood.server.tokens import NEXT_STEP, Roster
 
 log = structlog.get_logger("knowngood.server")
@@ -51,12 +62,17 @@ class Guard:
         self,
         app: ASGIApp,
         hosts: Iterable[str],
-        roster: Roster,
+        roster: Callable[[], Roster],
         now_ms: Callable[[], int],
         limits: Limits | None = None,
+        sessions: Sessions | None = None,
     ) -> None:
-        """`hosts` are the allowed names, without ports; an empty roster asks for no token."""
+        """`hosts` are the allowed names, without ports; an empty roster asks for no token.
+
+        `roster` says who holds a token now. Without `sessions` pages open to a token only.
+        """
         self._app = app
+        self._sessions = sessions
         self._hosts = frozenset(hosts)
         self._roster = roster
         self._now_ms = now_ms
@@ -79,21 +95,30 @@ class Guard:
         try:
             self._check(scope, headers)
             if scope["method"] not in SAFE_METHODS:
-                kinds = _kinds_of(scope["path"])
+                kinds = _kinds_of(scope)
                 whole = await _whole_body(headers, kinds, receive)
                 if whole is None:
                     return  # the client is gone, and nobody waits for an answer
                 receive = whole
             await self._app(scope, receive, answer.send)
         except KnowngoodError as error:
-            await refuse(error, answer.send)
+            await self._refuse(error, scope, answer.send)
         except Exception as error:
             # The client learns that it was us; what it was stands in the log, a signed link not.
             is_signed = scope["path"].startswith(SIGNED_LINKS)
             path = SIGNED_LINKS if is_signed else scope["path"]
             log.error("failed", path=path, error=str(error), exc_info=error)
             if not answer.started:
-                await refuse(Internal(), answer.send)
+                await self._refuse(Internal(), scope, answer.send)
+
+    async def _refuse(self, error: KnowngoodError, scope: Scope, send: Send) -> None:
+        """In the words of whoever asked: a person in front of a page, or a program."""
+        if not is_page(scope["method"], scope["path"]):
+            await refuse(error, send)
+        elif isinstance(error, Unauthorized):
+            await _show_in(scope, send)
+        else:
+            await _refuse_on_page(error, send)
 
     def _check(self, scope: Scope, headers: dict[bytes, bytes]) -> None:
         host = headers.get(b"host", b"").decode("latin-1")
@@ -101,10 +126,12 @@ class Guard:
         method, need = scope["method"], need_of(scope["method"], scope["path"])
         caller = self._caller(headers, need)
         # None: what the request proves, and whether that is enough, is for the route to find out.
-        scope.setdefault("state", {})["caller"] = caller
+        state = scope.setdefault("state", {})
+        state["caller"] = caller
+        state["session"] = self._session(headers)
         if method in SAFE_METHODS:
             return
-        if self._roster.tokens and not need.hurried:
+        if self._roster().tokens and not need.hurried:
             self._slow_down(scope["path"] if caller is None else caller)
         _check_origin(host, headers)
 
@@ -112,7 +139,8 @@ class Guard:
         """Who asks. Raises Unauthorized, or Forbidden for a role that will not do."""
         if need.door is Door.SIGNED:
             return None
-        if not self._roster.tokens:
+        roster = self._roster()
+        if not roster.tokens:
             _check_direct(headers)
             return ANYBODY
         if need.door is Door.OPEN:
@@ -124,10 +152,22 @@ class Guard:
         ):
             return None
         now_ms = self._now_ms()
-        caller = self._roster.recognise(_bearer(headers), now_ms)
+        cookie = cookie_of(headers.get(b"cookie", b"").decode("latin-1"))
+        if need.door is Door.PAGE and cookie and self._sessions and not _has_token(headers):
+            caller = self._sessions.caller(cookie, roster, now_ms)
+        else:
+            caller = roster.recognise(_bearer(headers), now_ms)
         if not may(caller.role, need):
-            raise _not_enough(caller, need, self._roster.who(need, now_ms))
+            raise _not_enough(caller, need, roster.who(need, now_ms))
         return caller
+
+    def _session(self, headers: dict[bytes, bytes]) -> str:
+        """What the forms of a browser are bound to."""
+        if not self._roster().tokens:
+            return LOCAL
+        given = headers.get(b"authorization") or headers.get(b"cookie", b"")
+        text = given.decode("latin-1")
+        return text if b"authorization" in headers else cookie_of(text)
 
     def _slow_down(self, key: Caller | str) -> None:
         wait_ms = self._limits.take(key, self._now_ms())
@@ -147,6 +187,10 @@ class Guard:
                 known=sorted(self._hosts),
                 next_step=f"start the server with --allow-host {name}" if name else "",
             )
+
+
+def _has_token(headers: dict[bytes, bytes]) -> bool:
+    return b"authorization" in headers
 
 
 def _bearer(headers: dict[bytes, bytes]) -> str:
@@ -183,6 +227,32 @@ async def refuse(error: KnowngoodError, send: Send) -> None:
         headers.append((b"retry-after", str(error.after_s).encode()))
     if error.code == "too_large":
         headers.append((b"connection", b"close"))  # the rest of the body is not read
+    status = status_of(error.code)
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+async def _show_in(scope: Scope, send: Send) -> None:
+    """To the page where one signs in, and from there back."""
+    path = scope["path"]
+    if scope["method"] not in SAFE_METHODS or path.startswith("/live/"):
+        path = "/"
+    elif scope["query_string"]:
+        path = f"{path}?{scope['query_string'].decode('latin-1')}"
+    where = f"/login?next={quote(path, safe='')}"
+    headers = [(b"location", where.encode("latin-1")), (b"content-length", b"0")]
+    await send({"type": "http.response.start", "status": 303, "headers": headers})
+    await send({"type": "http.response.body", "body": b""})
+
+
+async def _refuse_on_page(error: KnowngoodError, send: Send) -> None:
+    body = answer_page.refused(error).encode()
+    own = [(k.lower().encode(), v.encode()) for k, v in answer_page.HEADERS.items()]
+    headers = [
+        (b"content-type", b"text/html; charset=utf-8"),
+        (b"content-length", str(len(body)).encode()),
+        *own,
+    ]
     status = status_of(error.code)
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
@@ -226,8 +296,9 @@ def _host_of(origin: str) -> str:
         return ""
 
 
-def _kinds_of(path: str) -> tuple[bytes, ...]:
-    return (FORM_KIND,) if path.startswith(FORM_PATHS) else (JSON_KIND,)
+def _kinds_of(scope: Scope) -> tuple[bytes, ...]:
+    is_form = scope["path"].startswith(FORM_PATHS) or is_page(scope["method"], scope["path"])
+    return (FORM_KIND,) if is_form else (JSON_KIND,)
 
 
 async def _whole_body(

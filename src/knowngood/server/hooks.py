@@ -12,9 +12,11 @@ from typing import Any
 
 import structlog
 
+from knowngood.adapters.egress import Egress
 from knowngood.adapters.inbound.pagerduty import RESOLVED, PagerEvent
-from knowngood.adapters.inbound.slack import Press
+from knowngood.adapters.inbound.slack import Press, say
 from knowngood.adapters.secrets import resolve
+from knowngood.core.addressing import people_of
 from knowngood.core.asking import Answer
 from knowngood.core.errors import (
     Forbidden,
@@ -23,12 +25,15 @@ from knowngood.core.errors import (
     StaleState,
     StoreUnavailable,
 )
+from knowngood.core.history import Outgoing
+from knowngood.core.model import Severity
 from knowngood.core.people import Person
 from knowngood.core.policy import PolicyFile
 from knowngood.server.act import Ask
 from knowngood.server.answers import about, answer
 from knowngood.server.desk import Desk
 from knowngood.server.errors import NotReady
+from knowngood.server.links import Link
 from knowngood.server.roles import Caller, Need, Role, may
 
 PAGERDUTY, SLACK = "pagerduty", "slack"
@@ -36,6 +41,10 @@ ANSWERS = Need(Role.OPERATOR)
 DECIDING = ("on-call", "product-owner")  # the roles of people who are asked
 
 log = structlog.get_logger("knowngood.server")
+
+
+class Copied(Forbidden):
+    """This press of a button was taken already."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,11 +123,11 @@ def from_pager(desk: Desk, event: PagerEvent, now_ms: int) -> dict[str, Any]:
 def from_slack(desk: Desk, press: Press, nonce: str, now_ms: int) -> dict[str, Any]:
     """Somebody pressed a button: their answer, as the policy knows them.
 
-    Raises Forbidden for a press that was taken already, for somebody whom the policy does not know,
-    and for who may not decide; and whatever the answer itself is refused for.
+    Raises Copied for a press that was taken already, Forbidden for somebody whom the policy does
+    not know and for who may not decide; and whatever the answer itself is refused for.
     """
     if not desk.store.outside.take_once(SLACK, nonce, now_ms):
-        raise Forbidden("this press of a button was taken already")
+        raise Copied()
     person = _pressed_by(desk, press, now_ms)
     choice = press.choice
     _check_thread(choice.thread)
@@ -146,11 +155,7 @@ def _pressed_by(desk: Desk, press: Press, now_ms: int) -> Person:
             next_step=f'add it: people: {{NAME: {{slack: "{press.user_id}", roles: [on-call]}}}}',
         )
     role = desk.roster.role_of(person.name, now_ms)
-    if role is not None and not may(role, ANSWERS):
-        raise Forbidden(
-            f"{person.name} may look and not decide: their token has the role {role.value}",
-            next_step="knowngood token make NAME --role operator",
-        )
+    _check_role(person.name, role)
     if role is None and not set(person.roles) & set(DECIDING):
         raise Forbidden(
             f"{person.name} is not among those who decide",
@@ -158,3 +163,64 @@ def _pressed_by(desk: Desk, press: Press, now_ms: int) -> Person:
             next_step=f"give them one of these roles in the policy: people.{person.name}.roles",
         )
     return person
+
+
+def check_link(desk: Desk, link: Link, now_ms: int) -> None:
+    """Raises Forbidden when whoever the link was sent to may not answer by it any more.
+
+    The policy and the tokens are asked as they are now: a link lives for a day, and people leave.
+    One that was sent to many says nothing of who answers by it.
+    """
+    if not link.is_person:
+        return
+    person = next((p for p in desk.policy.people if p.name == link.who), None)
+    if person is None:
+        raise Forbidden(
+            f"this link was sent to {link.who}, whom the policy does not know any more",
+            next_step=_by_token(link),
+        )
+    role = desk.roster.role_of(person.name, now_ms)
+    _check_role(person.name, role)
+    if role is not None:
+        return
+    if link.held:
+        raise Forbidden(
+            f"the token of {person.name} was taken back, or has ended, since this link was sent",
+            next_step=_by_token(link),
+        )
+    if person not in people_of(_as_sent(link), desk.policy):
+        raise Forbidden(
+            f"this link was sent to {' and '.join(link.to)}, and {person.name} is not among them "
+            "any more",
+            next_step=_by_token(link),
+        )
+
+
+def _check_role(name: str, role: Role | None) -> None:
+    """Raises Forbidden for a token that lets its holder look and no more."""
+    if role is not None and not may(role, ANSWERS):
+        raise Forbidden(
+            f"{name} may look and not decide: their token has the role {role.value}",
+            next_step="knowngood token make NAME --role operator",
+        )
+
+
+def _as_sent(link: Link) -> Outgoing:
+    """The link's message, as far as it says whom it is for."""
+    what = about(link.thread, "")
+    nothing: tuple[str, str, int, int] = ("", "", 0, 0)
+    return Outgoing(
+        "", what.environment, what.prompt, link.who, Severity.HIGH, *nothing, targets=link.to
+    )
+
+
+def _by_token(link: Link) -> str:
+    return f"whoever holds a token: knowngood {link.answer.value} {link.thread} --because ..."
+
+
+def tell_refused(egress: Egress, press: Press, error: KnowngoodError) -> None:
+    """Tell who pressed a button why nothing came of it, in Slack and to them alone."""
+    known = f" (known: {', '.join(error.known)})" if error.known else ""
+    failed = say(egress, press, f"Nothing was changed: {error.message}{known}", error.next_step)
+    if failed:
+        log.warning("slack", thread=press.choice.thread, refused=error.message, not_told=failed)

@@ -22,13 +22,12 @@ from knowngood.core.steps.brakes import brake
 from knowngood.core.steps.case import USUAL_ENVIRONMENT, Case, finding_data
 from knowngood.core.tree import condition_words
 from knowngood.core.window import Window
-from knowngood.engine.observe import census
 from knowngood.engine.reconcile import Look
 from knowngood.server.asked import alarms_data, question_data
 from knowngood.server.desk import Desk
 from knowngood.server.incidents import clock_of
 from knowngood.server.outside import beside
-from knowngood.server.read import census_words, fleet_hold, stamp
+from knowngood.server.read import census_of, census_words, fleet_hold, stamp
 from knowngood.server.rollouts import explained
 from knowngood.server.words import action_words, hold_data, iso, route_data, wait_data, when
 
@@ -56,19 +55,19 @@ def status(desk: Desk, environment: str, prompt: str | None, now_ms: int) -> dic
     seen = {each.state.prompt: each for each in looked}
     unread = set(busy[LOOKS_MAX:])
     rows = [
-        _seen_row(seen[state.prompt], now_ms)
+        seen_row(seen[state.prompt], now_ms)
         if state.prompt in seen
-        else _idle_row(state, state.prompt in unread, now_ms)
+        else idle_row(state, state.prompt in unread, now_ms)
         for state in states
     ]
-    rows.sort(key=_urgency)
+    rows.sort(key=urgency)
     return {
         "environment": environment,
         "generation": desk.store.states.generation(environment),
         **stamp(now_ms),
         "policy_revision": desk.policy.revision,
         "automation": fleet,
-        "census": _census(desk, environment, now_ms),
+        "census": census_of(desk, environment, now_ms),
         "prompts": rows,
         "looked_count": len(looked),
         "unread_count": len(unread),
@@ -98,7 +97,7 @@ def explain(desk: Desk, environment: str, prompt: str, now_ms: int) -> dict[str,
         },
         "waiting_on": [wait_data(wait) for wait in decision.waiting_on],
         "state": _remembered(desk, seen, now_ms),
-        "row": _seen_row(seen, now_ms),
+        "row": seen_row(seen, now_ms),
         "related": _related(desk, environment, prompt, now_ms),
         "outside": beside(desk, environment, prompt, seen.state.incident, now_ms),
     }
@@ -111,12 +110,22 @@ def _related(desk: Desk, environment: str, prompt: str, now_ms: int) -> list[dic
     option = "" if environment == USUAL_ENVIRONMENT else f" --env {environment}"
     return [
         {
-            **_seen_row(each, now_ms),
+            **seen_row(each, now_ms),
             "rolls_back": f"knowngood rollback {each.state.prompt}{option} --because ...",
         }
         for each in desk.looks(environment, names, now_ms)
         if each.state.route is not None
     ]
+
+
+def reason_of(desk: Desk, state: State) -> str:
+    """What speaks for acting on the prompt now, in words that may stand in the history."""
+    seen = desk.glances(state.environment).get(state.prompt)
+    found = [f for f in seen.decision.findings if f.verdict is Verdict.BREACH] if seen else []
+    if found:
+        return f"{found[0].version}: {finding_words(found[0])}"
+    incident = state.incident
+    return f"{incident.version}: {', '.join(incident.triggers)}" if incident else ""
 
 
 # --- Which prompts are looked at
@@ -134,19 +143,21 @@ def _busy(
         for key, _ in desk.store.series.touched(now_ms - LOOKBACK_MS)
         if key[0] == environment
     }
-    troubled = [s.prompt for s in routed if _is_troubled(s)]
-    calm = [s.prompt for s in routed if s.prompt in touched and not _is_troubled(s)]
+    troubled = [s.prompt for s in routed if is_troubled(s)]
+    calm = [s.prompt for s in routed if s.prompt in touched and not is_troubled(s)]
     return troubled + calm
 
 
-def _is_troubled(state: State) -> bool:
+def is_troubled(state: State) -> bool:
+    """Whether something is under way that people may want to know of."""
     return bool(state.incident or state.told) or not isinstance(state.phase, Steady)
 
 
 # --- Rows
 
 
-def _seen_row(seen: Look, now_ms: int) -> dict[str, Any]:
+def seen_row(seen: Look, now_ms: int) -> dict[str, Any]:
+    """One prompt in a line of a list, as a look found it."""
     state, decision = seen.state, seen.decision
     triggers = [f for f in decision.findings if f.response is not Response.ALERT]
     alerts = [
@@ -175,7 +186,8 @@ def _seen_row(seen: Look, now_ms: int) -> dict[str, Any]:
     }
 
 
-def _idle_row(state: State, unread: bool, now_ms: int) -> dict[str, Any]:
+def idle_row(state: State, unread: bool, now_ms: int) -> dict[str, Any]:
+    """The same without a look: what is remembered of the prompt. `unread`: it was not its turn."""
     words = "Nothing to judge: no calls in the last minutes."
     if unread:
         words = f"Not looked at: more than {LOOKS_MAX} prompts are active. Ask for it by name."
@@ -209,7 +221,8 @@ def _row(state: State, now_ms: int) -> dict[str, Any]:
     }
 
 
-def _urgency(row: dict[str, Any]) -> tuple[bool, bool, int, str]:
+def urgency(row: dict[str, Any]) -> tuple[bool, bool, int, str]:
+    """What sorts those in trouble first."""
     order = [v.value for v in WORST]
     verdict = row["verdict"]
     rank = order.index(verdict) if verdict in order else len(order)
@@ -262,13 +275,6 @@ def _decided(seen: Look) -> str:
     if seen.state.route is None:
         return "Nothing to judge: nothing is routed here."
     return decision_words(seen.state, seen.decision)
-
-
-def _census(desk: Desk, environment: str, now_ms: int) -> str:
-    generation = desk.store.states.generation(environment)
-    heard = desk.store.clients.clients(environment, now_ms - LOOKBACK_MS)
-    found = census(heard, generation, now_ms)
-    return census_words(found.current_count, found.live_count, generation)
 
 
 # --- The parts of an explanation

@@ -10,6 +10,7 @@ import binascii
 import hmac
 import json
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from knowngood.core.asking import Answer
@@ -17,6 +18,7 @@ from knowngood.core.errors import KnowngoodError
 from knowngood.core.history import Outgoing
 from knowngood.core.people import Person
 from knowngood.ports import Policies
+from knowngood.server.tokens import NOBODY, Roster
 
 PATH = "/answer/"
 LIVES_MS = 24 * 3_600_000  # a question that nobody has answered for a day is asked anew
@@ -42,7 +44,8 @@ class LinkExpired(KnowngoodError):
 class Link:
     """What a link says. `who` is a person's name, or the audience of a channel that many read.
 
-    `number` is the question's, None for a page that asks nothing.
+    `number` is the question's, None for a page that asks nothing. `to` is whom the message was for,
+    and `held` whether the person had a token then: both are looked at again when it is answered.
     """
 
     thread: str
@@ -51,6 +54,8 @@ class Link:
     who: str
     is_person: bool
     expires_ms: int
+    to: tuple[str, ...] = ()
+    held: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +64,7 @@ class Links:
 
     key: bytes
     public_url: str = ""
+    roster: Callable[[], Roster] = lambda: NOBODY
 
     def url(
         self, message: Outgoing, answer: Answer, people: tuple[Person, ...], now_ms: int
@@ -75,6 +81,8 @@ class Links:
             alone or message.audience,
             bool(alone),
             now_ms + LIVES_MS,
+            message.targets or (message.audience,),
+            bool(alone) and self.roster().role_of(alone, now_ms) is not None,
         )
         token = make(self.key, link)
         return f"{self.public_url.rstrip('/')}{PATH}{token}" if token else ""
@@ -89,6 +97,8 @@ def make(key: bytes, link: Link) -> str:
         "w": link.who,
         "p": int(link.is_person),
         "e": link.expires_ms,
+        "o": link.to,
+        "h": int(link.held),
     }
     payload = json.dumps(said, separators=(",", ":"), ensure_ascii=False).encode()
     token = f"{_text(payload)}.{_text(_signature(key, payload))}"
@@ -108,7 +118,16 @@ def verify(key: bytes, token: str, now_ms: int) -> Link:
     if not genuine:
         raise BadLink(next_step="open it from the message once more, or use the command in it")
     said = json.loads(body)  # ours, as the signature says
-    link = Link(said["t"], Answer(said["a"]), said["q"], said["w"], bool(said["p"]), said["e"])
+    link = Link(
+        said["t"],
+        Answer(said["a"]),
+        said["q"],
+        said["w"],
+        bool(said["p"]),
+        said["e"],
+        tuple(said.get("o", ())),
+        bool(said.get("h")),
+    )
     if now_ms >= link.expires_ms:
         raise LinkExpired(next_step=f"knowngood {link.answer.value} {link.thread}")
     return link

@@ -16,6 +16,7 @@ from knowngood.core.content import diff as content_diff
 from knowngood.core.errors import BadRequest, UnknownEntry
 from knowngood.core.frozen import FROZEN
 from knowngood.core.history import AuditEntry
+from knowngood.core.look import LOOKBACK_MS
 from knowngood.core.model import (
     FLEET,
     ClientSeen,
@@ -197,6 +198,14 @@ def clients(desk: Desk, environment: str, now_ms: int) -> dict[str, Any]:
             for standing, client in rows[:CLIENTS_MAX]
         ],
     }
+
+
+def census_of(desk: Desk, environment: str, now_ms: int) -> str:
+    """How many of the environment's processes run its generation, in words."""
+    generation = desk.store.states.generation(environment)
+    heard = desk.store.clients.clients(environment, now_ms - LOOKBACK_MS)
+    found = census(heard, generation, now_ms)
+    return census_words(found.current_count, found.live_count, generation)
 
 
 def census_words(current_count: int, live_count: int, generation: int) -> str:

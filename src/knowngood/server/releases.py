@@ -6,13 +6,20 @@ from typing import Any
 from knowngood.core.errors import BadLadder, BadRequest, NotRouted, StaleState
 from knowngood.core.history import AuditEntry
 from knowngood.core.model import FLEET, Action, Change, Partner, State
+from knowngood.core.news import with_news
 from knowngood.core.release import Member, Release, is_same, new_release
 from knowngood.core.routing import new_salt
 from knowngood.core.steps.jointly import check_fresh, joined, leader
 from knowngood.engine.observe import unfit
 from knowngood.server.act import ATTEMPTS, Ask, check_ask, rollback
 from knowngood.server.desk import Desk
-from knowngood.server.rollouts import Steps, change_of, planned, promotion_actions
+from knowngood.server.rollouts import (
+    Steps,
+    change_of,
+    planned,
+    promoted_before,
+    promotion_actions,
+)
 from knowngood.server.words import action_words, when
 
 LISTED_MAX = 100
@@ -166,6 +173,7 @@ def _carry_out_all(
     now_ms: int,
 ) -> dict[str, Any]:
     """Decide on every member's state and apply all of it, or nothing."""
+    before = promoted_before(desk, ask, now_ms)
     for attempt in range(ATTEMPTS):
         states = [desk.store.states.get(environment, m.prompt) for m in found.members]
         begun = tuple(
@@ -173,10 +181,10 @@ def _carry_out_all(
             for state, member in zip(states, found.members, strict=True)
         )
         pairs = joined(found, begun, salt)
-        changes: list[Change] = [change_of(desk, s, a, ask) for s, a in pairs]
+        changes: list[Change] = [change_of(desk, s, a, ask, before) for s, a in pairs]
         if changes and not ask.dry_run:
             try:
-                desk.store.states.apply(changes, now_ms)
+                desk.store.states.apply(with_news(changes, desk.policy), now_ms)
             except StaleState:
                 if attempt + 1 == ATTEMPTS:
                     raise

@@ -24,6 +24,12 @@ from knowngood.server.charts import png
 sys.stdout.buffer.write(png(json.load(sys.stdin)))
 """
 
+SVG = """
+import json, sys
+from knowngood.server.charts import svg
+sys.stdout.buffer.write(svg(json.load(sys.stdin)).encode())
+"""
+
 
 class RendererFailed(KnowngoodError):
     """The charts' renderer did not answer."""
@@ -39,6 +45,11 @@ def javascript(limit_s: float) -> bytes:
 def png(spec: Spec, limit_s: float) -> bytes:
     """The chart as a PNG image. Raises RendererFailed."""
     return _run(PNG, json.dumps(spec).encode(), limit_s)
+
+
+def svg(spec: Spec, limit_s: float) -> bytes:
+    """The chart as an SVG image. Raises RendererFailed."""
+    return _run(SVG, json.dumps(spec).encode(), limit_s)
 
 
 def _run(code: str, given: bytes, limit_s: float) -> bytes:

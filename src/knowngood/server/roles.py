@@ -31,6 +31,7 @@ class Door(StrEnum):
     OPEN = "open"  # nothing: what a supervisor asks, which says nothing else
     SIGNED = "signed"  # the sender's own signature, which the route checks
     SECRET = "secret"  # noqa: S105 - a token, or a secret of its source, which the route checks
+    PAGE = "page"  # a token, or the session of somebody who signed in with one
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +66,14 @@ _RULE = Need(Role.ADMIN)
 _SIGNED = Need(Role.OPERATOR, hurried=True, door=Door.SIGNED)
 _ALERTS = Need(Role.OPERATOR, programs=True, door=Door.SECRET)
 
+_PAGE = Need(Role.VIEWER, door=Door.PAGE)
+_ON_PAGE = Need(Role.OPERATOR, hurried=True, door=Door.PAGE)
+_DOOR = Need(hurried=True, door=Door.OPEN)
+
 _INCIDENT = "/api/incidents/{environment}/{prompt}/{number}"
 
 # Every route of the server, as the application spells it; a test walks them all.
-TABLE: dict[tuple[str, str], Need] = {
+API: dict[tuple[str, str], Need] = {
     ("GET", "/healthz"): _OPEN,
     ("GET", "/answer/{token}"): _SIGNED,
     ("POST", "/answer/{token}"): _SIGNED,
@@ -147,6 +152,21 @@ TABLE: dict[tuple[str, str], Need] = {
     ("POST", "/hooks/grafana"): _ALERTS,
     ("POST", "/hooks/json/{source}"): _ALERTS,
 }
+PAGES: dict[tuple[str, str], Need] = {
+    ("GET", "/"): _PAGE,
+    ("GET", "/live/"): _PAGE,
+    ("GET", "/prompts/{name}"): _PAGE,
+    ("GET", "/live/prompts/{name}"): _PAGE,
+    ("GET", "/charts/prompts/{name}/{chart}"): _PAGE,
+    ("GET", "/do/{verb}"): _PAGE,
+    ("POST", "/do/{verb}"): _ON_PAGE,
+    ("GET", "/login"): _DOOR,
+    ("POST", "/login"): _DOOR,
+    ("POST", "/logout"): _DOOR,
+    ("GET", "/assets/draw.js"): _OPEN,
+    ("GET", "/assets/{file}"): _OPEN,
+}
+TABLE = API | PAGES
 # What is not in the table: a look at it finds nothing there, and nothing else is let through.
 _UNKNOWN_READ = Need(Role.VIEWER, programs=True)
 _READS = ("GET", "HEAD", "OPTIONS")
@@ -162,6 +182,12 @@ def need_of(method: str, path: str) -> Need:
         if pattern.fullmatch(f"{asked} {path}"):
             return found
     return _UNKNOWN_READ if method in _READS else _RULE
+
+
+def is_page(method: str, path: str) -> bool:
+    """Whether a person in front of a browser asks, rather than a program."""
+    need = need_of(method, path)
+    return need.door is Door.PAGE or need == _DOOR
 
 
 @cache

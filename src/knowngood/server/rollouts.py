@@ -16,6 +16,7 @@ from knowngood.core.promotion import (
     Soaked,
     promote_before_ms,
     promotion_gates,
+    skip_before_ms,
     soaked_since,
 )
 from knowngood.core.rollout import Ladder, Rollout, RolloutKind
@@ -31,6 +32,7 @@ from knowngood.server.act import (
     carry_out,
     case_of,
     check_ask,
+    never_late,
     outgoing_day,
     partners_of,
     result_of,
@@ -86,9 +88,19 @@ def promote(
         rollouts.refuse_served(state, wanted, now_ms)
         return promotion_actions(desk, state, wanted, ask, steps, now_ms)
 
-    before_ms = promote_before_ms(desk.policy.for_prompt(name), environment, ask.override, now_ms)
-    done = carry_out(desk, environment, name, ask, decide, now_ms, before_ms=before_ms)
+    before = promoted_before(desk, ask, now_ms)
+    done = carry_out(desk, environment, name, ask, decide, now_ms, before=before)
     return result_of(desk, done, now_ms)
+
+
+def promoted_before(desk: Desk, ask: Ask, now_ms: int) -> Callable[[State], int | None]:
+    """Until when a promotion of each prompt may be put in force."""
+
+    def before(state: State) -> int | None:
+        policy = desk.policy.for_prompt(state.prompt)
+        return promote_before_ms(policy, state.environment, ask.override, now_ms)
+
+    return before
 
 
 def promotion_actions(
@@ -205,7 +217,10 @@ def skip(desk: Desk, environment: str, prompt: str, ask: Ask, now_ms: int) -> di
         rollouts.under_way(state)
         return rollouts.skip(case_of(desk, state, now_ms)[0], ask.because, ask.actor)
 
-    return _order(desk, environment, prompt, ask, verb, now_ms)
+    def before(state: State) -> int | None:
+        return skip_before_ms(state, desk.policy.for_prompt(state.prompt), now_ms)
+
+    return _order(desk, environment, prompt, ask, verb, now_ms, before=before)
 
 
 def replan(
@@ -232,6 +247,7 @@ def _order(
     verb: jointly.Verb,
     now_ms: int,
     check: Callable[[State, tuple[Partner, ...]], None] = lambda _, __: None,
+    before: Callable[[State], int | None] = never_late,
 ) -> dict[str, Any]:
     """Carry out an order, on whatever the version was released with as well."""
     desk.check_environment(environment)
@@ -248,10 +264,10 @@ def _order(
             if each is state:
                 mine = actions
             else:
-                beside.append(change_of(desk, each, actions, ask))
+                beside.append(change_of(desk, each, actions, ask, before))
         return mine
 
-    done = carry_out(desk, environment, name, ask, decide, now_ms, lambda: tuple(beside))
+    done = carry_out(desk, environment, name, ask, decide, now_ms, lambda: tuple(beside), before)
     rollout = done.after.rollout
     return {
         **result_of(desk, done, now_ms),
@@ -259,10 +275,22 @@ def _order(
     }
 
 
-def change_of(desk: Desk, state: State, actions: tuple[Action, ...], ask: Ask) -> Change:
-    """What somebody asked for of a prompt, as a change to apply."""
+def change_of(
+    desk: Desk,
+    state: State,
+    actions: tuple[Action, ...],
+    ask: Ask,
+    before: Callable[[State], int | None],
+) -> Change:
+    """What somebody asked for of a prompt, as a change to apply while it is not too late."""
     return Change(
-        state.environment, state.prompt, state.revision, actions, ask.actor, desk.policy.revision
+        state.environment,
+        state.prompt,
+        state.revision,
+        actions,
+        ask.actor,
+        desk.policy.revision,
+        before(state),
     )
 
 

@@ -11,6 +11,7 @@ from typing import ParamSpec, TypeVar
 from anyio import CapacityLimiter, to_thread
 from starlette.requests import Request
 
+from knowngood.adapters.egress import Egress
 from knowngood.core.errors import StoreUnavailable
 from knowngood.engine.ingest import Ingest
 from knowngood.engine.loop import Engine
@@ -23,6 +24,7 @@ from knowngood.server.hooks import Hooks
 from knowngood.server.links import Links
 from knowngood.server.metrics import Metrics
 from knowngood.server.runbooks import Library, shipped
+from knowngood.server.sessions import Sessions
 from knowngood.server.settings import Settings
 from knowngood.wire import Batch, Receipt, encode_snapshot
 
@@ -71,8 +73,11 @@ class Runtime:
     links: Links
     courier: Courier
     hooks: Hooks = field(default_factory=Hooks)
+    egress: Egress = field(default_factory=Egress)
     lanes: Lanes = field(default_factory=Lanes)
     library: Library = field(default_factory=shipped)
+    sessions: Sessions = field(default_factory=lambda: Sessions(secrets.token_bytes(32)))
+    is_ending: bool = False  # no new streams, and those there are end
 
     async def act(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Do the work in the lane that is kept for orders."""

@@ -73,6 +73,11 @@ class Settings:
         return not self.tokens and self.token_file is None
 
     @property
+    def is_behind_tls(self) -> bool:
+        """Whether browsers reach this server through a proxy that speaks TLS."""
+        return self.insecure_behind_proxy or self.public_url.startswith("https://")
+
+    @property
     def roster(self) -> Roster:
         """Everybody who holds a token; the file is read. Raises BadToken."""
         lines = read_file(Path(self.token_file)) if self.token_file is not None else []

@@ -81,6 +81,13 @@ class Roster:
             )
         return found.caller
 
+    def holder(self, digest: bytes, now_ms: int) -> Caller | None:
+        """Who holds the token of this digest; None if it is not known, or has ended."""
+        found = self._by_digest.get(digest)
+        if found is None or (found.until_ms is not None and now_ms >= found.until_ms):
+            return None
+        return found.caller
+
     def role_of(self, name: str, now_ms: int) -> Role | None:
         """The strongest role of the person's tokens; None if they have none."""
         roles = [c.role for c in self.in_force(now_ms) if c.name == name]

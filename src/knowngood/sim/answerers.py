@@ -44,7 +44,9 @@ def with_answers(plan: Plan, rng: random.Random) -> Plan:
         "triggers": triggers,
         "escalation": {"levels": levels, "repeat": rng.choice((0, 1, 3))},
     }
-    return replace(plan, policy={**plan.policy, "defaults": defaults})
+    # Nobody of this world reads it, and what hears everything hears of each move of a route.
+    feed = {"feed": {"kind": "webhook", "url": "https://example.com/moves", "purposes": ["change"]}}
+    return replace(plan, policy={**plan.policy, "defaults": defaults, "channels": feed})
 
 
 def begin_answering(world: "World") -> None:

@@ -7,6 +7,7 @@ from knowngood.core import decide
 from knowngood.core.steps.case import Case, Step
 from knowngood.core.steps.escalate import escalate
 from knowngood.core.steps.follow import follow
+from knowngood.engine import reconcile
 
 Patch = tuple[Any, str, Any]
 
@@ -30,4 +31,9 @@ def questions_wait_for_ever() -> list[Patch]:
     return [(decide, "follow", patient)]
 
 
-ANSWER_MUTANTS = (acknowledged_in_vain, questions_wait_for_ever)
+def moves_untold() -> list[Patch]:
+    """A rollback that the engine makes is no change event."""
+    return [(reconcile, "with_news", lambda changes, policy: changes)]
+
+
+ANSWER_MUTANTS = (acknowledged_in_vain, questions_wait_for_ever, moves_untold)

@@ -17,6 +17,7 @@ from knowngood.core.model import (
     Standing,
     State,
 )
+from knowngood.core.news import with_news
 from knowngood.core.rollout import Ladder
 from knowngood.core.steps import jointly, operator, rollouts
 from knowngood.core.steps.case import Case
@@ -255,7 +256,8 @@ class Person:
         """Apply at the revisions that were seen; a refusal with a reason is an answer."""
         try:
             if changes := decide():
-                self.world.store.states.apply(changes, self.world.clock_ms)
+                told = with_news(changes, self.world.policy)
+                self.world.store.states.apply(told, self.world.clock_ms)
         except StaleState as error:
             return error
         except KnowngoodError as error:

@@ -8,26 +8,33 @@ be made up: who may answer is looked up by the person's member id.
 import hmac
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any
 from urllib.parse import parse_qs
 
+from knowngood.adapters.blocks import escaped
+from knowngood.adapters.egress import Egress, Failed, Refused
 from knowngood.core.buttons import Choice, choice_of, is_ours
 from knowngood.core.errors import BadRequest
 
 SIGNATURE_HEADER, TIME_HEADER = "x-slack-signature", "x-slack-request-timestamp"
 APART_S_MAX = 300  # between Slack's clock and ours, and the time in between
 TIME_CHARS_MAX = 12
+TEXT_MAX = 1_500  # twice it is below what Slack shows of a text
 
 
 @dataclass(frozen=True, slots=True)
 class Press:
-    """One press of a button of ours: who said what."""
+    """One press of a button of ours: who said what.
+
+    `response_url` is where Slack takes an answer for that person: five, within half an hour.
+    """
 
     user_id: str
     user: str
     choice: Choice
+    response_url: str = field(default="", repr=False)  # whoever knows it can write there
 
 
 def is_signed(
@@ -65,7 +72,25 @@ def read(body: bytes) -> Press | None:
         raise BadRequest("nobody pressed this button: there is no `user.id`")
     name = user.get("username") or user.get("name")
     shown = name[:100] if isinstance(name, str) else ""
-    return Press(user["id"][:100], shown, choice_of(pressed[0].get("value")))
+    url = payload.get("response_url")
+    choice = choice_of(pressed[0].get("value"))
+    return Press(user["id"][:100], shown, choice, url if isinstance(url, str) else "")
+
+
+def say(egress: Egress, press: Press, words: str, command: str = "") -> str:
+    """Say something to who pressed, and to nobody else; why it could not be said, or empty.
+
+    Slack wants a press acknowledged with 200 whatever becomes of it; what is to be read goes to
+    its `response_url`. The message with the button stays as it is.
+    """
+    text = escaped(words, TEXT_MAX) + (f"\n`{escaped(command, TEXT_MAX)}`" if command else "")
+    body = {"response_type": "ephemeral", "replace_original": False, "text": text}
+    headers = {"Content-Type": "application/json; charset=utf-8"}
+    try:
+        answer = egress.post(press.response_url, headers, json.dumps(body).encode())
+    except (Refused, Failed) as error:
+        return str(error)
+    return "" if 200 <= answer.status < 300 else f"it answered {answer.status}"
 
 
 def _payload(body: bytes) -> dict[str, Any]:

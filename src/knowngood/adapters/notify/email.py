@@ -28,6 +28,7 @@ TIMEOUT_S = 10.0  # for each of the server's answers
 SUBJECT_MAX = 200
 RECIPIENTS_MAX = 50
 PICTURE = "chart@knowngood"  # its name within a mail
+REFUSED_SHOWN = 5  # in a line of the delivery log
 ADDRESS = re.compile(r"[^\s,;<>@]+@[^\s,;<>@]+")  # one, of characters that end no header
 
 
@@ -102,8 +103,9 @@ class Email:
             return Retry(f"its certificate is not trusted ({error.verify_message})")
         except (OSError, smtplib.SMTPException) as error:
             return Retry(short(f"no connection to the mail server: {error}"))
-        taken = len(recipients) - len(refused)
-        words = f"taken for {taken} of {len(recipients)}" if refused else f"taken for {taken}"
+        words = f"taken for {len(recipients) - len(refused)}"
+        if refused:  # nothing is sent again: whoever had it would have it twice
+            words = f"{words} of {len(recipients)}; refused: {_each(refused)}"
         return Delivered(words, " ".join([first or message["Message-ID"], *recipients]))
 
     def _message(
@@ -171,7 +173,18 @@ def _refused(recipients: dict[str, tuple[int, bytes]]) -> Retry | Rejected:
     return _answered(code, said)
 
 
+def _each(refused: dict[str, tuple[int, bytes]]) -> str:
+    """Who was refused, and with which words."""
+    said = [f"{mail} ({_line(code, words)})" for mail, (code, words) in refused.items()]
+    more = len(said) - REFUSED_SHOWN
+    return "; ".join(said[:REFUSED_SHOWN]) + (f"; and {more} more" if more > 0 else "")
+
+
 def _answered(code: int, said: bytes | str) -> Retry | Rejected:
-    words = said.decode("utf-8", "replace") if isinstance(said, bytes) else said
-    line = short(f"{code} {words}")
+    line = _line(code, said)
     return Rejected(line) if code >= 500 else Retry(line)
+
+
+def _line(code: int, said: bytes | str) -> str:
+    words = said.decode("utf-8", "replace") if isinstance(said, bytes) else said
+    return short(f"{code} {words}")

@@ -1,6 +1,6 @@
 """What every step gets, and what every step gives."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from knowngood.core.asking import Purpose
@@ -19,6 +19,7 @@ from knowngood.core.model import (
     State,
     Wait,
 )
+from knowngood.core.people import EscalationRule
 from knowngood.core.rules import PromptPolicy
 from knowngood.core.runbook_pick import runbook_of_page
 from knowngood.core.window import to_row
@@ -79,15 +80,33 @@ def page(
     purpose: Purpose = Purpose.NOTE,
     thread: str = "",
     question: int | None = None,
+    answers: str = "",
 ) -> tuple[Notify, ...]:
-    """A message to people; none from an environment that never pages, unless it is a drill's."""
-    body += runbook_line(key, case.findings)
+    """A message to people; none from an environment that never pages, unless it is a drill's.
+
+    `answers` say how to answer it: they are part of this message, and of no later one.
+    """
+    said = f"{body} {answers}" if answers else body
+    said += runbook_line(key, case.findings)
     if case.state.environment not in QUIET_ENVIRONMENTS:
-        return (Notify(key, audience, severity, subject, body, purpose, thread, question),)
+        note = Notify(key, audience, severity, subject, said, purpose, thread, question)
+        return (to_first_level(replace(note, evidence=body), case.policy.escalation),)
     if not _is_drill(case):
         return ()
-    said = f"For {audience}, if this were no drill: {body}"
+    said = f"For {audience}, if this were no drill: {said}"
     return (Notify(key, DRILL_AUDIENCE, severity, f"{DRILL_MARK} {subject}", said),)
+
+
+def to_first_level(note: Notify, rule: EscalationRule) -> Notify:
+    """A page that may escalate goes to the level that is told first; all else is left as it is."""
+    if note.purpose is not Purpose.PAGE or not note.thread:
+        return note
+    first = rule.first_call(note.audience)
+    if first is None:
+        return replace(note, level=-1)
+    if first.targets == (note.audience,):  # it says the same
+        return replace(note, channels=first.channels)
+    return replace(note, targets=first.targets, channels=first.channels)
 
 
 def resolved(

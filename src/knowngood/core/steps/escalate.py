@@ -9,6 +9,7 @@ from dataclasses import replace
 from knowngood.core.asking import Alarm, Purpose, Question
 from knowngood.core.evolve import incident_of
 from knowngood.core.explain import duration, few
+from knowngood.core.handing import onward_key
 from knowngood.core.model import Action, Notify, Record, SetAlarm, Severity, Wait
 from knowngood.core.people import EscalationRule, Level
 from knowngood.core.rules import PromptPolicy
@@ -24,10 +25,10 @@ def escalate(case: Case) -> Step:
     for alarm in case.state.alarms:
         if alarm.acked_ms is not None or alarm.exhausted:
             continue
-        if is_delegated(case.policy, alarm) and not alarm.undelivered:
+        if is_delegated(case.policy, alarm) and not (alarm.undelivered or alarm.is_ours):
             continue
         left_ms = _due_ms(case.policy.escalation, alarm) - case.now_ms
-        if left_ms <= 0 or alarm.undelivered:
+        if left_ms <= 0 or _goes_on_at_once(case.policy.escalation, alarm):
             return Step(_onward(case, alarm))
         waits.append(Wait("ack", detail=alarm.audience, need=left_ms, eta_ms=left_ms))
     return Step(waiting_on=tuple(waits[:1]))
@@ -40,8 +41,17 @@ def is_delegated(policy: PromptPolicy, alarm: Alarm) -> bool:
     return policy.escalation.delegates and name in policy.delegated
 
 
+def _goes_on_at_once(rule: EscalationRule, alarm: Alarm) -> bool:
+    """Whether nobody was reached and somebody is left who was not tried in this round.
+
+    Whoever was tried a second ago is not reached by trying again: a new round, and what follows
+    when all were tried, take the level's time.
+    """
+    return alarm.undelivered and alarm.level + 1 < len(rule.levels)
+
+
 def _due_ms(rule: EscalationRule, alarm: Alarm) -> int:
-    level = rule.levels[min(alarm.level, len(rule.levels) - 1)]
+    level = rule.levels[max(0, min(alarm.level, len(rule.levels) - 1))]
     return alarm.told_ms + level.ack_timeout_ms
 
 
@@ -52,7 +62,14 @@ def _onward(case: Case, alarm: Alarm) -> tuple[Action, ...]:
         level, rounds = 0, rounds + 1
     if rounds > rule.repeat_count:
         return _exhausted(case, alarm)
-    told = replace(alarm, level=level, round_count=rounds, told_ms=case.now_ms, undelivered=False)
+    told = replace(
+        alarm,
+        level=level,
+        round_count=rounds,
+        told_ms=case.now_ms,
+        undelivered=False,
+        is_ours=False,
+    )
     chosen = rule.levels[level]
     why = _why(case, alarm)
     words = f"{why}: level {level + 1} is told, {few(chosen.targets)}"
@@ -77,22 +94,27 @@ def _exhausted(case: Case, alarm: Alarm) -> tuple[Action, ...]:
 
 def _call(case: Case, alarm: Alarm, level: Level, why: str) -> tuple[Notify, ...]:
     question = _question_of(case, alarm)
-    answers = f" {answer_words(case.state, question)}" if question else ""
     notes = page(
         case,
         # The time tells one episode of a thread that comes back from the next.
-        f"{alarm.thread}:level:{alarm.level}:{alarm.round_count}:{alarm.told_ms}",
+        f"{onward_key(alarm.thread)}{alarm.level}:{alarm.round_count}:{alarm.told_ms}",
         alarm.audience,
         Severity(alarm.severity),
         alarm.subject,
-        f"{why}. {alarm.subject}. `knowngood explain {case.state.prompt} --env "
-        f"{case.state.environment}` says how it stands; `knowngood ack {alarm.thread}` takes it."
-        f"{answers}",
+        f"{why}. {_evidence(alarm)} `knowngood explain {case.state.prompt} --env "
+        f"{case.state.environment}` says how it stands; `knowngood ack {alarm.thread}` takes it.",
+        answers=answer_words(case.state, question) if question else "",
         purpose=Purpose.PAGE,
         thread=alarm.thread,
         question=question.number if question else None,
     )
     return tuple(replace(n, targets=level.targets, channels=level.channels) for n in notes)
+
+
+def _evidence(alarm: Alarm) -> str:
+    """What it is about, as a sentence or more."""
+    said = alarm.evidence.strip() or alarm.subject
+    return said if said.endswith((".", "`", "…")) else f"{said}."
 
 
 def _question_of(case: Case, alarm: Alarm) -> Question | None:

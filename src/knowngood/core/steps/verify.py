@@ -242,7 +242,6 @@ def _escalate(
     case: Case, phase: Verifying, because: str, question: Question | None
 ) -> tuple[Action, ...]:
     """A failed rollback is a critical incident of its own: a second key, and whom to reach."""
-    answers = f" {answer_words(case.state, question)}" if question else ""
     good = [
         e.version
         for e in case.state.ledger
@@ -256,7 +255,8 @@ def _escalate(
         "on-call",
         Severity.CRITICAL,
         f"{title(case)}: ROLLBACK FAILED {phase.from_version} -> {phase.to_version}",
-        f"{because}. {options} Contact: {authors}.{answers}",
+        f"{because}. {options} Contact: {authors}.",
+        answers=answer_words(case.state, question) if question else "",
         purpose=Purpose.PAGE,
         thread=f"{_name(case)}:rollback-failed-g{case.generation}",
         question=question.number if question else None,

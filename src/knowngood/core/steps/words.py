@@ -3,10 +3,10 @@
 from knowngood.core.asking import Question, Stage
 from knowngood.core.explain import duration
 from knowngood.core.model import State
+from knowngood.core.people import ON_CALL as ON_CALL
 from knowngood.core.rules import PromptPolicy
 from knowngood.core.steps.case import env_option
 
-ON_CALL = "on-call"  # a trigger that the system decides still tells a person
 LIMIT_MS = 300_000  # for a trigger without a limit of its own: the article's five minutes
 
 

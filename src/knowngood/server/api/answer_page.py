@@ -10,6 +10,7 @@ from knowngood.core.errors import BadRequest, KnowngoodError
 from knowngood.server import answer_page, answers
 from knowngood.server.act import Ask
 from knowngood.server.errors import status_of
+from knowngood.server.hooks import check_link
 from knowngood.server.links import Link, verify
 from knowngood.server.runtime import Runtime, runtime_of
 
@@ -41,6 +42,7 @@ async def look(request: Request, token: str) -> HTMLResponse:
     try:
         link = verify(server.links.key, token, now_ms)
         what = answers.about(link.thread, "")
+        check_link(server.desk, link, now_ms)
         text = await server.read(answer_page.asked, server.desk, what, link, now_ms)
     except KnowngoodError as error:
         return _refused(error)
@@ -64,6 +66,7 @@ async def answer(request: Request, token: str) -> HTMLResponse:
 
 
 def _answer(server: Runtime, link: Link, ask: Ask, now_ms: int) -> dict[str, Any]:
+    check_link(server.desk, link, now_ms)
     return answers.answer(
         server.desk, link.thread, link.answer, link.number, ask, now_ms, alone=True
     )

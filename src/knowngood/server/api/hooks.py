@@ -7,9 +7,11 @@ from hashlib import sha256
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Request
+from fastapi.responses import JSONResponse
+from starlette.background import BackgroundTask
 
 from knowngood.adapters.inbound import alertmanager, fields, pagerduty, slack
-from knowngood.core.errors import Unauthorized
+from knowngood.core.errors import KnowngoodError, Unauthorized
 from knowngood.core.inbound import ALERTMANAGER, GRAFANA, InboundRule
 from knowngood.server import hooks, outside
 from knowngood.server.api.machines import parse_json
@@ -58,8 +60,12 @@ async def from_pagerduty(request: Request) -> Data:
         "application/x-www-form-urlencoded", "An interaction, signed with X-Slack-Signature."
     ),
 )
-async def from_slack(request: Request) -> Data:
-    """The answer of the person who pressed it, once; Slack shows a refusal beside the button."""
+async def from_slack(request: Request) -> Any:
+    """The answer of the person who pressed it, once.
+
+    Slack takes 200 as "it came in", and anything else as "it failed": a refusal is 200 as well, and
+    is told to that person alone, at the address that Slack names for it (`response_url`).
+    """
     server = runtime_of(request)
     body, now_ms = await request.body(), server.clock.now_ms()
     secrets = server.hooks.slack
@@ -75,7 +81,16 @@ async def from_slack(request: Request) -> Data:
     if press is None:
         return {"outcome": "left_alone"}
     nonce = slack.nonce_of(body)
-    return await server.act(hooks.from_slack, server.desk, press, nonce, now_ms)
+    try:
+        return await server.act(hooks.from_slack, server.desk, press, nonce, now_ms)
+    except hooks.Copied:
+        raise  # a copy comes from somebody else than Slack
+    except KnowngoodError as error:
+        if not press.response_url:
+            raise
+        told = BackgroundTask(server.test, hooks.tell_refused, server.egress, press, error)
+        said = {"outcome": "refused", "because": error.message}
+        return JSONResponse(said, background=told)
 
 
 @router.post(

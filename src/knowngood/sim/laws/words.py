@@ -12,6 +12,7 @@ from knowngood.core.model import (
     Record,
     State,
 )
+from knowngood.core.news import news_key
 from knowngood.core.rollout import Rollout
 from knowngood.core.steps.case import QUIET_ENVIRONMENTS
 from knowngood.ports import Page
@@ -107,6 +108,7 @@ class Pages(Checker):
         super().__init__(world)
         self.queued: set[str] = set()
         self.over: set[str] = set()  # threads of pages that a change ended without a word
+        self.moves: set[str] = set()  # keys of change events
         self.done: dict[str, str] = {}  # key -> the receipt, or why it was given up
 
     def applied(self, event: Applied) -> None:
@@ -120,10 +122,29 @@ class Pages(Checker):
         for before, after in zip(event.before, event.after, strict=True):
             left = {alarm.thread for alarm in after.alarms}
             self.over |= {alarm.thread for alarm in before.alarms} - left
+        for change, before, after in zip(event.changes, event.before, event.after, strict=True):
+            self._moved(change, before, after)
+
+    def _moved(self, change: Change, before: State, after: State) -> None:
+        """A move of the shares is told to whatever keeps such, once and as no page."""
+        same = before.route is not None and after.route and before.route.arms == after.route.arms
+        if after.route is None or same or after.route is before.route:
+            return
+        wanted = bool(self.world.policy.takers_of_changes)
+        wanted = wanted and change.environment not in QUIET_ENVIRONMENTS
+        if wanted is not bool(change.news_to):
+            self.fail(
+                f"{name_of(after)}: the route moved; told of it: {change.news_to or 'nobody'}"
+            )
+        if wanted:
+            self.moves.add(news_key(after))
+            self.queued.add(news_key(after))
 
     def paged(self, notifier: str, page: Page) -> None:
         """Count the deliveries of one key by one notifier."""
         ends = page.purpose is Purpose.RESOLVED and page.key.partition(":ended:")[0] in self.over
+        if (page.purpose is Purpose.CHANGE) is not (page.key in self.moves):
+            self.fail(f"a move of a route that is told as {page.purpose.value}: {page.key}")
         if page.key not in self.queued and not ends:
             self.fail(f"a page that nothing queued: {page.key}")
         died = sum(engine.died_count for engine in self.world.engines)

@@ -1,0 +1,278 @@
+"""What a person can do from a page: each verb is one order, rehearsed before it is given.
+
+A verb's `order` is called twice: with `dry_run` for the page that shows exactly what would change,
+and then in earnest with what that page has shown. What a rollback is bound to is the version on
+trial and the target that were seen, not the revision: it must not be refused because somebody wrote
+a note meanwhile. Everything else that could surprise is bound to the revision.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from knowngood.core.asking import Answer
+from knowngood.core.errors import BadRequest, StaleState
+from knowngood.core.model import Action
+from knowngood.core.steps.case import Case
+from knowngood.core.units import duration_ms
+from knowngood.server import act, answers, rollouts
+from knowngood.server.act import Ask, Gradual
+from knowngood.server.desk import Desk
+from knowngood.server.roles import Need, need_of
+from knowngood.server.rollouts import Steps
+
+Given = Mapping[str, str]
+Data = dict[str, Any]
+Order = Callable[[Desk, Given, Ask, int], Data]
+
+
+@dataclass(frozen=True, slots=True)
+class Verb:
+    """One thing that can be done.
+
+    `does` says what it does to users, `button` is the last word before it is done. `api` is the
+    route of the API that does the same: who may do it there may do it here. `keeps` are the fields
+    that say what is meant. `is_bound`: it is refused when the state has changed meanwhile.
+    """
+
+    title: str
+    does: str
+    button: str
+    api: str
+    order: Order
+    keeps: tuple[str, ...] = ("environment", "prompt")
+    is_bound: bool = True
+    is_grave: bool = False
+    asks_for: str = ""  # a further field that the page asks for
+
+    @property
+    def need(self) -> Need:
+        """The role that it needs."""
+        return need_of("POST", self.api)
+
+
+def rollback(desk: Desk, given: Given, ask: Ask, now_ms: int) -> Data:
+    """To the target that was shown, from the version that was on trial then."""
+    return _back(desk, given, ask, now_ms, None)
+
+
+def gradual(desk: Desk, given: Given, ask: Ask, now_ms: int) -> Data:
+    """The same in the policy's stages."""
+    return _back(desk, given, ask, now_ms, Gradual())
+
+
+def _back(desk: Desk, given: Given, ask: Ask, now_ms: int, steps: Gradual | None) -> Data:
+    seen = given.get("suspect", "")
+
+    def first(case: Case) -> tuple[Action, ...]:
+        if seen:
+            _refuse_another(desk, seen, case)
+        return ()
+
+    return act.rollback(
+        desk,
+        given["environment"],
+        given["prompt"],
+        given.get("to") or None,
+        ask,
+        now_ms,
+        gradual=steps,
+        first=first,
+    )
+
+
+def _refuse_another(desk: Desk, seen: str, case: Case) -> None:
+    """Whoever rolls back means the version that the page has shown."""
+    state = case.state
+    serving = [arm.version for arm in state.route.arms] if state.route else []
+    if seen in serving:
+        return
+    lines = desk.store.log.read(state.environment, state.prompt, limit=20)
+    moves = [e for e in lines if e.kind.startswith(("rollback.", "route."))]
+    said = f" ({moves[-1].kind} by {moves[-1].actor}: {moves[-1].because})" if moves else ""
+    raise StaleState(
+        f"{seen} serves nobody any more: {', '.join(serving) or 'nothing'} does{said}",
+        known=serving,
+        next_step="look again, and decide anew",
+    )
+
+
+def _answer(said: Answer) -> Order:
+    def order(desk: Desk, given: Given, ask: Ask, now_ms: int) -> Data:
+        named = given.get("thread") or given["prompt"]
+        number = int(given["number"]) if given.get("number", "").isdigit() else None
+        return answers.answer(desk, named, said, number, ask, now_ms, given["environment"])
+
+    return order
+
+
+def _rollout(do: Callable[[Desk, str, str, Ask, int], Data]) -> Order:
+    def order(desk: Desk, given: Given, ask: Ask, now_ms: int) -> Data:
+        return do(desk, given["environment"], given["prompt"], ask, now_ms)
+
+    return order
+
+
+def promote(desk: Desk, given: Given, ask: Ask, now_ms: int) -> Data:
+    """Up the policy's ladder."""
+    place = given["environment"], given["prompt"], _version(given)
+    return rollouts.promote(desk, *place, ask, Steps(), now_ms)
+
+
+def vouch(desk: Desk, given: Given, ask: Ask, now_ms: int) -> Data:
+    """Known good by a person's word."""
+    return act.vouch(desk, given["environment"], given["prompt"], _version(given), ask, now_ms)
+
+
+def unquarantine(desk: Desk, given: Given, ask: Ask, now_ms: int) -> Data:
+    """A candidate again."""
+    place = given["environment"], given["prompt"], _version(given)
+    return act.unquarantine(desk, *place, ask, now_ms)
+
+
+def hold(desk: Desk, given: Given, ask: Ask, now_ms: int) -> Data:
+    """Automation off, for as long as is said; without a prompt, for all of them."""
+    off_ms = duration_ms(given.get("for") or "1h")
+    return act.automation(
+        desk, given["environment"], given.get("prompt") or None, off_ms, ask, now_ms
+    )
+
+
+def release(desk: Desk, given: Given, ask: Ask, now_ms: int) -> Data:
+    """Automation on again."""
+    return act.automation(
+        desk, given["environment"], given.get("prompt") or None, None, ask, now_ms
+    )
+
+
+def _version(given: Given) -> str:
+    if not given.get("version"):
+        raise BadRequest("no version is named", next_step="choose one on the prompt's page")
+    return given["version"]
+
+
+_BACK = ("environment", "prompt", "to", "suspect")
+_ANSWER = ("environment", "prompt", "thread", "number")
+_VERSION = ("environment", "prompt", "version")
+
+VERBS: dict[str, Verb] = {
+    "rollback": Verb(
+        "Roll back",
+        "Everybody is served the known-good version, at once.",
+        "Roll back now",
+        "/api/rollback",
+        rollback,
+        _BACK,
+        is_bound=False,
+        is_grave=True,
+    ),
+    "gradual": Verb(
+        "Roll back gradually",
+        "Users go back in stages, and the target is watched on the way.",
+        "Begin the rollback",
+        "/api/rollback",
+        gradual,
+        _BACK,
+        is_bound=False,
+        is_grave=True,
+    ),
+    "approve": Verb(
+        "Approve the rollback",
+        "What was asked is done: the version goes, the target serves.",
+        "Approve: roll back",
+        "/api/answers",
+        _answer(Answer.APPROVE),
+        _ANSWER,
+        is_bound=False,
+        is_grave=True,
+    ),
+    "decline": Verb(
+        "Do not roll back",
+        "Nothing moves. You are reminded until it is over, or until you decide otherwise.",
+        "Investigate instead",
+        "/api/answers",
+        _answer(Answer.DECLINE),
+        _ANSWER,
+        is_bound=False,
+    ),
+    "ack": Verb(
+        "Acknowledge",
+        "Nobody else is called. A question that is open stays open.",
+        "I am looking at it",
+        "/api/answers",
+        _answer(Answer.ACK),
+        ("environment", "prompt", "thread"),
+        is_bound=False,
+    ),
+    "pause": Verb(
+        "Pause the rollout",
+        "It stays at its stage until somebody resumes it. A breach still rolls back.",
+        "Pause",
+        "/api/rollouts/pause",
+        _rollout(rollouts.pause),
+        is_bound=False,
+    ),
+    "resume": Verb(
+        "Resume the rollout",
+        "It goes on; the stage's time begins anew.",
+        "Resume",
+        "/api/rollouts/resume",
+        _rollout(rollouts.resume),
+    ),
+    "skip": Verb(
+        "Skip to the next stage",
+        "The next stage begins without waiting for the gates of this one.",
+        "Skip this stage",
+        "/api/rollouts/skip",
+        _rollout(rollouts.skip),
+        is_grave=True,
+    ),
+    "abort": Verb(
+        "Abort the rollout",
+        "The version that served before has everybody again. Nothing is quarantined.",
+        "Abort",
+        "/api/rollouts/abort",
+        _rollout(rollouts.abort),
+        is_grave=True,
+    ),
+    "promote": Verb(
+        "Promote a version",
+        "It begins at the first stage of the ladder and climbs on proof.",
+        "Begin the canary",
+        "/api/promote",
+        promote,
+        _VERSION,
+    ),
+    "vouch": Verb(
+        "Call it known good",
+        "By your word a rollback may choose it.",
+        "Vouch for it",
+        "/api/vouch",
+        vouch,
+        _VERSION,
+    ),
+    "unquarantine": Verb(
+        "Lift the quarantine",
+        "It is a candidate again and may be promoted.",
+        "Lift it",
+        "/api/unquarantine",
+        unquarantine,
+        _VERSION,
+    ),
+    "hold": Verb(
+        "Turn automatic rollbacks off",
+        "Nothing rolls back by itself meanwhile. A person's rollback works all the while.",
+        "Turn off",
+        "/api/automation",
+        hold,
+        is_grave=True,
+        asks_for="for",
+    ),
+    "release": Verb(
+        "Turn automatic rollbacks on",
+        "Critical damage is rolled back by itself again.",
+        "Turn on",
+        "/api/automation",
+        release,
+    ),
+}

@@ -1,0 +1,167 @@
+"""Doing: a page that shows exactly what would change, and the form that does it, once."""
+
+import secrets
+from dataclasses import dataclass
+from typing import Any
+
+from fastapi import Request, Response
+
+from knowngood.core.errors import Forbidden, KnowngoodError
+from knowngood.server import judged, read
+from knowngood.server.act import Ask
+from knowngood.server.errors import NotFound, status_of
+from knowngood.server.roles import may
+from knowngood.server.verbs import VERBS, Verb
+from knowngood.web.forms import Given, Once, actor_of, given_of, name_of, remember_name
+from knowngood.web.visit import Visit, draw, frame, go, respond, url, visit_of
+
+BACK_CHARS_MAX = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """What an order would do, or why it would be refused."""
+
+    result: dict[str, Any] | None
+    refused: KnowngoodError | None
+    revision: int | None
+    reason: str
+    suspect: str
+
+
+async def ask(request: Request) -> Response:
+    """What would change, and the question whether to do it."""
+    visit, verb = visit_of(request), _verb(request)
+    given = {name: visit.query(name) for name in (*verb.keeps, "because", "for", "back")}
+    given["environment"] = visit.environment
+    return await _ask(visit, verb, given)
+
+
+async def do(request: Request, once: Once) -> Response:
+    """Do what was shown, and go back to where the result shows; a second click changes nothing."""
+    visit, verb = visit_of(request), _verb(request)
+    given = await given_of(request)
+    visit.server.sessions.check_form(visit.session, given.get("form", ""))
+    _check_role(visit, verb)
+    given.setdefault("environment", visit.environment)
+
+    async def work() -> Response:
+        return await _done(visit, verb, given)
+
+    try:
+        return await once.answer(given.get("once", ""), work)
+    except KnowngoodError as error:
+        # What has changed is shown with the question whether to do it all the same.
+        return await _ask(visit, verb, _meant(verb, given), error)
+
+
+async def _done(visit: Visit, verb: Verb, given: Given) -> Response:
+    revision = given.get("revision", "")
+    bound = int(revision) if verb.is_bound and revision.isdigit() else None
+    order = Ask(
+        actor_of(visit, given), given.get("because", ""), revision=bound, caller=visit.caller
+    )
+    result = await visit.server.act(
+        verb.order, visit.server.desk, given, order, visit.server.clock.now_ms()
+    )
+    response = go(_with_result(_back(given), result))
+    remember_name(response, given)
+    return response
+
+
+async def _ask(
+    visit: Visit, verb: Verb, given: Given, refused: KnowngoodError | None = None
+) -> Response:
+    preview = await visit.server.read(_preview, visit, verb, given)
+    kept = {name: given.get(name, "") for name in verb.keeps}
+    if preview.result and "to" in kept:
+        kept |= {"to": preview.result.get("to_version") or "", "suspect": preview.suspect}
+    data = {
+        **frame(visit),
+        "verb": verb,
+        "preview": preview,
+        "kept": kept,
+        "lasts": given.get("for") or "1h",
+        "because": given.get("because") or preview.reason,
+        "back": _back(given),
+        "once": secrets.token_urlsafe(16),
+        "name": name_of(visit),
+        "stale": refused,
+        "allowed": may(visit.caller.role, verb.need),
+    }
+    return respond(visit, draw("act.html", data), status_of(refused.code) if refused else 200)
+
+
+def _preview(visit: Visit, verb: Verb, given: Given) -> Preview:
+    """The order rehearsed. The revision is read first: a change after that is noticed."""
+    desk, now_ms = visit.server.desk, visit.now_ms
+    state = None
+    if given.get("prompt"):
+        state = desk.state(given["environment"], desk.resolve(given["prompt"])[0])
+    revision = state.revision if state else None
+    seen = judged.reason_of(desk, state) if state else ""
+    suspect = state.route.suspect.version if state and state.route else ""
+    rehearsed = Ask("dashboard", "rehearsed", dry_run=True, caller=visit.caller)
+    try:
+        result = verb.order(desk, {**given, "suspect": ""}, rehearsed, now_ms)
+    except KnowngoodError as error:
+        return Preview(None, error, revision, seen, suspect)
+    return Preview(result, None, revision, seen, suspect)
+
+
+def _meant(verb: Verb, given: Given) -> Given:
+    """What the visitor wants, without what was known of it: that is looked at anew."""
+    known = ("to", "suspect", "number")
+    return {k: v for k, v in given.items() if k not in known}
+
+
+def _verb(request: Request) -> Verb:
+    name = request.path_params["verb"]
+    if name not in VERBS:
+        raise NotFound(f"nothing is called {name[:80]!r} here", known=sorted(VERBS))
+    return VERBS[name]
+
+
+def _check_role(visit: Visit, verb: Verb) -> None:
+    if may(visit.caller.role, verb.need):
+        return
+    who = visit.server.desk.roster.who(verb.need, visit.now_ms)
+    raise Forbidden(
+        f"this needs the role {verb.need.role.value}, and you have {visit.caller.role.value}",
+        known=list(who),
+        next_step=f"ask somebody who has it: {', '.join(who[:10])}" if who else "",
+    )
+
+
+def _back(given: Given) -> str:
+    """Where the visitor came from, else the prompt's page."""
+    if given.get("back"):
+        return our_page(given["back"])
+    if given.get("prompt"):
+        return url(f"/prompts/{given['prompt'].partition(':')[0]}", given["environment"])
+    return url("/", given["environment"])
+
+
+def our_page(where: str) -> str:
+    """The address if it is a page of ours, and never another site's."""
+    is_ours = where.startswith("/") and not where.startswith(("//", "/\\"))
+    return where[:BACK_CHARS_MAX] if is_ours and where.isprintable() else "/"
+
+
+def _with_result(back: str, result: dict[str, Any]) -> str:
+    entry = result.get("id")
+    said = f"done={entry}" if entry else "done=0"
+    return f"{back}{'&' if '?' in back else '?'}{said}"
+
+
+def told(visit: Visit) -> dict[str, Any] | None:
+    """What the visitor has just done, for the page that they came back to."""
+    done = visit.query("done")
+    if not done.isdigit():
+        return None
+    if done == "0":
+        return {"because": "Nothing had to change.", "kind": "unchanged", "actor": ""}
+    try:
+        return read.audit_entry(visit.server.desk, int(done))
+    except KnowngoodError:
+        return None

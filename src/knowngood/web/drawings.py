@@ -1,0 +1,96 @@
+"""Charts for a page: as specifications that the page draws, or as pictures where no script runs."""
+
+import asyncio
+from collections import OrderedDict
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from fastapi import Request, Response
+from fastapi.responses import JSONResponse
+
+from knowngood.core.errors import UnknownChart
+from knowngood.server import bundle, prompt_charts, renderer
+from knowngood.server.charts import DARK, LIGHT, Chart
+from knowngood.web.visit import HEADERS, Visit, visit_of
+
+USUAL_SPAN = "1h"
+SHARED_MAX = 100
+FRESH_MS = 2_000  # all who look at the same within this are shown the same drawing
+PICTURE_LIMIT_S = 30.0  # a process of its own starts for it, which takes seconds on a busy machine
+COLUMNS = ("time", "version", "calls", "errors", "error rate", "p99", "quality")
+FOREVER = {"Cache-Control": "public, max-age=31536000, immutable", "Vary": "Accept-Encoding"}
+
+Drawing = dict[str, Any]
+
+
+@dataclass(slots=True)
+class Gallery:
+    """What was drawn a moment ago: the charts of one page are asked for one by one."""
+
+    shared: OrderedDict[tuple[object, ...], "asyncio.Task[Drawing]"] = field(
+        default_factory=OrderedDict
+    )
+
+    async def get(self, visit: Visit, name: str, span: str, theme: str) -> Drawing:
+        """A prompt's charts by name, and the figures behind them."""
+        key = (visit.environment, name, span, theme, visit.now_ms // FRESH_MS)
+        task = self.shared.get(key)
+        if task is None:
+            task = asyncio.ensure_future(visit.server.read(_drawing, visit, name, span, theme))
+            self.shared[key] = task
+            while len(self.shared) > SHARED_MAX:
+                self.shared.popitem(last=False)
+        return await asyncio.shield(task)
+
+
+async def of_prompt(request: Request, gallery: Gallery) -> Response:
+    """One chart: `error-rate` as a specification with its figures, `error-rate.svg` as a picture.
+
+    Nothing (204) where it has nothing to show yet.
+    """
+    visit = visit_of(request)
+    name, asked = request.path_params["name"], request.path_params["chart"]
+    span = visit.query("span", USUAL_SPAN)
+    span = span if span in prompt_charts.SPANS_MS else USUAL_SPAN
+    theme = DARK if visit.query("theme") == DARK else LIGHT
+    found = await gallery.get(visit, name, span, theme)
+    return await shown(visit, asked, found)
+
+
+async def shown(visit: Visit, asked: str, found: Drawing) -> Response:
+    """One of the charts that were drawn, in the form that was asked for. Raises UnknownChart."""
+    name = asked.removesuffix(".svg")
+    chart: Chart | None = found["charts"].get(name)
+    if chart is None:
+        if name not in found["known"]:
+            raise UnknownChart(f"there is no chart {name[:80]!r}", known=found["known"])
+        return Response(status_code=204, headers=HEADERS)
+    if name != asked:
+        picture = await visit.server.test(renderer.svg, chart.spec, PICTURE_LIMIT_S)
+        return Response(picture, 200, HEADERS, "image/svg+xml")
+    return JSONResponse({"spec": chart.spec, "table": found["table"]}, 200, HEADERS)
+
+
+def _drawing(visit: Visit, name: str, span: str, theme: str) -> Drawing:
+    desk, place = visit.server.desk, (visit.environment, name, prompt_charts.SPANS_MS[span])
+    found = prompt_charts.charts_of(desk, *place, theme, visit.now_ms)
+    rows = prompt_charts.table_of(desk, *place, visit.now_ms)
+    return {
+        "charts": {chart.name: chart for chart in found},
+        "known": list(prompt_charts.KINDS),
+        "table": {"columns": COLUMNS, "rows": [list(asdict(row).values()) for row in rows]},
+    }
+
+
+async def script(request: Request) -> Response:
+    """The script that draws charts: large, and kept by the browser for as long as it may."""
+    visit = visit_of(request)
+    plain, packed, _ = await visit.server.test(bundle.bundle)
+    is_packed = "gzip" in request.headers.get("accept-encoding", "")
+    headers = {**FOREVER, **({"Content-Encoding": "gzip"} if is_packed else {})}
+    return Response(packed if is_packed else plain, 200, headers, "text/javascript; charset=utf-8")
+
+
+def script_url() -> str:
+    """Its address, which changes with what is installed; making it is left to who asks for it."""
+    return f"/assets/draw.js?v={bundle.mark()}"

@@ -1,0 +1,72 @@
+"""One prompt: what is wrong, what it waits on, how its versions do, and what can be done."""
+
+from typing import Any
+
+from knowngood.server import judged, prompt_charts, read
+from knowngood.web.acts import told
+from knowngood.web.drawings import USUAL_SPAN, script_url
+from knowngood.web.live import Page
+from knowngood.web.visit import Visit, url
+
+VERSIONS_SHOWN = 20
+LINES_SHOWN = 30
+
+
+def view(visit: Visit) -> dict[str, Any]:
+    """What the page shows."""
+    desk, now_ms = visit.server.desk, visit.now_ms
+    name = visit.request.path_params["name"]
+    seen = judged.explain(desk, visit.environment, name, now_ms)
+    whole = read.prompt(desk, name)
+    every = visit.query("versions") == "all"
+    versions = whole["versions"] if every else whole["versions"][:VERSIONS_SHOWN]
+    span = visit.query("span", USUAL_SPAN)
+    span = span if span in prompt_charts.SPANS_MS else USUAL_SPAN
+    history = read.audit(desk, visit.environment, name, limit=LINES_SHOWN)["entries"]
+    return {
+        "name": name,
+        "here": url(f"/prompts/{name}", visit.environment, span=span if span != USUAL_SPAN else ""),
+        "seen": seen,
+        "state": seen["state"],
+        "row": seen["row"],
+        "candidate": _suspect(seen["state"]),
+        "versions": versions,
+        "versions_count": len(whole["versions"]),
+        "policy_entries": whole["policy_entries"],
+        "history": list(reversed(history)),
+        "span": span,
+        "spans": list(prompt_charts.SPANS_MS),
+        "charts": list(prompt_charts.KINDS),
+        "script": script_url(),
+        "told": told(visit),
+    }
+
+
+def _suspect(state: dict[str, Any]) -> str:
+    """The version on trial, the last of the route's arms."""
+    return state["arms"][-1]["version"] if state["arms"] else ""
+
+
+def heading(data: dict[str, Any]) -> str:
+    """What the browser's tab says."""
+    row = data["row"]
+    if row["question"]:
+        return f"{data['name']} asks"
+    if row["incident"]:
+        return f"{data['name']}: {row['phase']}"
+    return f"{data['name']}: {row['verdict'] or 'not routed'}"
+
+
+PROMPT = Page(
+    "/prompts/{name}",
+    "prompt.html",
+    view,
+    {
+        "top": "_prompt_top.html",
+        "evidence": "_prompt_evidence.html",
+        "route": "_prompt_route.html",
+        "versions": "_prompt_versions.html",
+        "history": "_prompt_history.html",
+    },
+    heading,
+)
