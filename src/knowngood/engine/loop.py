@@ -10,7 +10,7 @@ from knowngood.core.model import FLEET, Change
 from knowngood.core.outside import KEPT_MS, TAKEN_KEPT_MS
 from knowngood.core.steps.comparison import compares_units
 from knowngood.core.window import BUCKET_MS
-from knowngood.engine.deliver import Link, Post, no_link, tick_deliver
+from knowngood.engine.deliver import Link, Post, Where, no_link, nowhere, tick_deliver
 from knowngood.engine.ingest import WATERMARK_MS, Ingest
 from knowngood.engine.reconcile import ACTOR, Look, Reconciler, tick_reconcile
 from knowngood.engine.retain import Sweep
@@ -52,6 +52,7 @@ class Engine:
     until_ms: int = 0
     deliver: Callable[[Post, int], object] = tick_deliver
     link: Link = no_link
+    where: Where = nowhere
     paces: Mapping[str, int] = field(default_factory=dict)
     sweep: Sweep = field(default_factory=Sweep)
     failing: dict[str, int] = field(default_factory=dict)  # part -> since when, in ms
@@ -86,7 +87,7 @@ class Engine:
     def post(self) -> Post:
         """What delivering needs."""
         policy = self.reconciler.policy
-        return Post(self.store, policy, self.notifiers, self.link, self.paces)
+        return Post(self.store, policy, self.notifiers, self.link, self.where, self.paces)
 
     def _deliver(self, now_ms: int) -> None:
         self.deliver(self.post, now_ms)
