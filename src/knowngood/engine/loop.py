@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 
+from knowngood.core.errors import StaleState
 from knowngood.core.fleet import trouble
 from knowngood.core.look import LOOKBACK_MS
 from knowngood.core.model import FLEET, Change
@@ -120,10 +121,12 @@ class Engine:
             return
         for environment in self.store.states.environments():
             fleet = self.store.states.get(environment, FLEET)
-            actions = trouble(fleet, self.failing, now_ms)
+            policy = self.reconciler.policy.for_prompt(FLEET)
+            actions = trouble(fleet, self.failing, policy, now_ms)
             if actions:
-                change = Change(environment, FLEET, fleet.revision, actions, ACTOR)
-                self.store.states.apply([change], now_ms)
+                seen = fleet.revision, actions, ACTOR, policy.revision
+                with suppress(StaleState):  # looked at anew by the next tick
+                    self.store.states.apply([Change(environment, FLEET, *seen)], now_ms)
         self.told_trouble = bool(self.failing)
 
     def _part(self, name: str, part: Callable[[], object], now_ms: int) -> None:
