@@ -3,7 +3,7 @@
 import heapq
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from zlib import crc32
 
 from knowngood.core.decide import decide
@@ -15,6 +15,7 @@ from knowngood.core.model import (
     Change,
     Decision,
     Observed,
+    Partner,
     Related,
     Sibling,
     State,
@@ -278,14 +279,24 @@ def _others(reconciler: Reconciler, state: State, now_ms: int) -> Others:
         siblings=tuple(sorted(siblings, key=lambda s: s.prompt)),
         related=related,
         unrelated_clear=_well(reconciler, state, provider, names, now_ms) if related else (),
-        partners=partners(
-            reconciler.store,
-            reconciler.policy,
-            state,
-            now_ms,
-            with_targets=is_target_due(state),
-        ),
+        partners=_partners(reconciler, state, now_ms),
     )
+
+
+def _partners(reconciler: Reconciler, state: State, now_ms: int) -> tuple[Partner, ...]:
+    """The partners, with who of them is looked at later in this tick."""
+    found = partners(
+        reconciler.store,
+        reconciler.policy,
+        state,
+        now_ms,
+        with_targets=is_target_due(state),
+    )
+    at_ms = {
+        name: reconciler.next_ms.get((state.environment, name), now_ms + 1)
+        for name in (each.state.prompt for each in found)
+    }
+    return tuple(replace(each, is_due=at_ms[each.state.prompt] <= now_ms) for each in found)
 
 
 def _well(
