@@ -5,9 +5,23 @@ from typing import Any
 
 import pytest
 
+from knowngood.core.asking import Alarm
 from knowngood.core.decide import IDLE_RECHECK_MS
 from knowngood.core.errors import StaleState
-from knowngood.core.model import FLEET, Change, ClientSeen, Confirming, Standing, Steady, Verifying
+from knowngood.core.model import (
+    FLEET,
+    Change,
+    ClientSeen,
+    Confirming,
+    Enter,
+    Hold,
+    SetAlarm,
+    SetAutomation,
+    SetRollout,
+    Standing,
+    Steady,
+    Verifying,
+)
 from knowngood.core.release import Member, Release
 from knowngood.core.rollout import Ladder
 from knowngood.core.steps.jointly import joined
@@ -185,6 +199,40 @@ def test_all_prompts_of_a_deploy_are_rolled_back_in_one_tick():
     shop.until("rollback.switched", "a", **BAD)
     assert [shop.serving(p) for p in "abc"] == ["v1"] * 3
     assert len(shop.store.states.get("production", FLEET).rollbacks_ms) == 3
+
+
+def test_all_that_is_due_after_a_long_stall_is_done_in_one_tick():
+    """Five things at once are no decision that has no end."""
+    shop = released("cs")
+    shop.seconds(3, ok=5)
+    state = shop.state()
+    rollout = state.rollout
+    assert rollout is not None
+    shop.store.states.apply(
+        [
+            Change(
+                "production",
+                "cs",
+                state.revision,
+                (
+                    Enter(Confirming("error_critical", "v2", shop.now_ms, shop.now_ms)),
+                    SetAutomation(Hold(shop.now_ms + MINUTE, "maintenance", "ann")),
+                    SetAlarm(Alarm("a-thread", "on-call", "critical", "a page", shop.now_ms)),
+                    SetRollout(replace(rollout, unseen=True)),
+                ),
+                "ann",
+            )
+        ],
+        shop.now_ms,
+    )
+    before = shop.kinds()
+    shop.now_ms += 10 * MINUTE
+    shop.engine.tick(shop.now_ms)
+    assert shop.kinds()[len(before) :] == [
+        "rollback.not_confirmed", "blind", "automation.on", "page.escalated", "rollout.stage_anew",
+    ]  # fmt: skip
+    last = look(shop.engine.reconciler, "production", "cs", shop.engine.until_ms, shop.now_ms)
+    assert not last.decision.actions
 
 
 def released(*prompts: str) -> Shop:

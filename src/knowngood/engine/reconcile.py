@@ -28,8 +28,10 @@ from knowngood.ports import Store
 
 ACTOR = "system"
 # One look may want a follow-up on the state it made (a breach opens an incident, then alerts wait);
-# a chain longer than this is a decision that is not a fixpoint, and is left to the next tick.
-MAX_ROUNDS = 4
+# after a long stall half a dozen things are due at once: a confirmation, blindness, a hold that has
+# ended, a page that nobody took, a stage. A longer chain is a decision that is not a fixpoint, and
+# is left to the next tick.
+MAX_ROUNDS = 8
 MAX_ENTRIES = 10_000  # lines of history in one tick; a release of all prompts writes fewer
 RETRY_MS = 5_000  # a look that failed is made again after this
 # Ten thousand quiet prompts that a server finds at its start would else be due together for ever.
