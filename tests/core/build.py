@@ -271,7 +271,7 @@ def after(before: State, decision: Decision, now_ms: int) -> Any:
     return changed(before, decision.actions, now_ms, "system")
 
 
-MAX_ROUNDS = 4  # what one tick of the reconciler allows
+MAX_ROUNDS = 8  # what one tick of the reconciler allows
 SECONDS_MAX = 60  # that a story waits for something to happen
 
 

@@ -3,8 +3,10 @@
 import pytest
 
 from knowngood.core.fleet import PATIENCE_MS, breaching_since_ms, trouble
-from knowngood.core.model import FLEET, Confirming, Notify, Record, State
-from tests.core.build import BAD, FAIR, NOW, SECOND, Story, changed, state
+from knowngood.core.model import FLEET, Confirming, Notify, Observed, Record, State
+from knowngood.core.steps.answers import acknowledge
+from knowngood.core.steps.case import Case
+from tests.core.build import BAD, DEFAULT, FAIR, MINUTE, NOW, SECOND, Story, changed, state
 
 
 def fleet(environment: str = "production") -> State:
@@ -21,27 +23,43 @@ def fleet(environment: str = "production") -> State:
 def test_people_hear_of_an_engine_that_keeps_failing(failing_for_ms, pages):
     """Reports that cannot be written for a minute page on-call, once."""
     failing = {"ingest": NOW - failing_for_ms}
-    actions = trouble(fleet(), failing, NOW)
+    actions = trouble(fleet(), failing, DEFAULT, NOW)
     assert sum(isinstance(action, Notify) for action in actions) == pages
     after = changed(fleet(), actions, NOW)
-    assert trouble(after, failing, NOW + SECOND) == () or not pages
+    assert trouble(after, failing, DEFAULT, NOW + SECOND) == () or not pages
 
 
 def test_the_end_is_told_and_the_next_time_is_news():
     """What works again is recorded; a second failure has a key of its own."""
-    first = trouble(fleet(), {"reconcile": NOW - PATIENCE_MS}, NOW)
+    first = trouble(fleet(), {"reconcile": NOW - PATIENCE_MS}, DEFAULT, NOW)
     told = changed(fleet(), first, NOW)
-    over = trouble(told, {}, NOW + SECOND)
+    over = trouble(told, {}, DEFAULT, NOW + SECOND)
     assert [a.kind for a in over if isinstance(a, Record)] == ["engine.working"]
     later = NOW + 10 * PATIENCE_MS
-    again = trouble(changed(told, over, NOW), {"reconcile": later - PATIENCE_MS}, later)
+    again = trouble(changed(told, over, NOW), {"reconcile": later - PATIENCE_MS}, DEFAULT, later)
     keys = {a.key for a in (*first, *again) if isinstance(a, Notify)}
     assert len(keys) == 2
 
 
+def test_nobody_takes_the_engines_page():
+    """It goes from level to level like any page, and an acknowledgement or its end stops that."""
+    failing = {"reconcile": NOW - PATIENCE_MS}
+    first = trouble(fleet(), failing, DEFAULT, NOW)
+    before = changed(fleet(), first, NOW)
+    assert trouble(before, failing, DEFAULT, NOW + 4 * MINUTE) == ()
+    onward = trouble(before, failing, DEFAULT, NOW + 5 * MINUTE)
+    (page,) = [action for action in onward if isinstance(action, Notify)]
+    assert page.targets == ("on-call", "author")
+    assert "`knowngood ack 'production/*:engine:reconcile'` takes it" in page.body
+    assert "no prompt is judged" in page.body
+    seen = Case(before, Observed(NOW), DEFAULT, (), NOW)
+    taken = changed(before, acknowledge(seen, None, "on it", "ann"), NOW)
+    assert trouble(taken, failing, DEFAULT, NOW + 60 * MINUTE) == ()
+
+
 def test_staging_pages_nobody():
     """It is recorded there, like every breach."""
-    actions = trouble(fleet("staging"), {"ingest": NOW - PATIENCE_MS}, NOW)
+    actions = trouble(fleet("staging"), {"ingest": NOW - PATIENCE_MS}, DEFAULT, NOW)
     assert [type(action).__name__ for action in actions] == ["Told", "Record"]
 
 

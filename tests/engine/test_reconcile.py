@@ -5,9 +5,27 @@ from typing import Any
 
 import pytest
 
+from knowngood.core.asking import Alarm
 from knowngood.core.decide import IDLE_RECHECK_MS
 from knowngood.core.errors import StaleState
-from knowngood.core.model import FLEET, ClientSeen, Confirming, Standing, Steady, Verifying
+from knowngood.core.model import (
+    FLEET,
+    Change,
+    ClientSeen,
+    Confirming,
+    Enter,
+    Hold,
+    SetAlarm,
+    SetAutomation,
+    SetRollout,
+    Standing,
+    Steady,
+    Verifying,
+)
+from knowngood.core.release import Member, Release
+from knowngood.core.rollout import Ladder
+from knowngood.core.steps.jointly import joined
+from knowngood.core.steps.rollouts import Promotion, begin
 from knowngood.core.window import Bucket, Window
 from knowngood.engine import reconcile
 from knowngood.engine.observe import census
@@ -16,6 +34,7 @@ from tests.engine.shop import HOUR, MINUTE, SECOND, START, Shop, stocked
 
 BAD = {"ok": 80, "errors": 20}
 FINE = {"ok": 100}
+WATERMARK_S = 2  # as engine.ingest: how long a second stays open
 
 
 def deployed(*prompts: str, **policy) -> Shop:
@@ -180,6 +199,78 @@ def test_all_prompts_of_a_deploy_are_rolled_back_in_one_tick():
     shop.until("rollback.switched", "a", **BAD)
     assert [shop.serving(p) for p in "abc"] == ["v1"] * 3
     assert len(shop.store.states.get("production", FLEET).rollbacks_ms) == 3
+
+
+def test_all_that_is_due_after_a_long_stall_is_done_in_one_tick():
+    """Five things at once are no decision that has no end."""
+    shop = released("cs")
+    shop.seconds(3, ok=5)
+    state = shop.state()
+    rollout = state.rollout
+    assert rollout is not None
+    shop.store.states.apply(
+        [
+            Change(
+                "production",
+                "cs",
+                state.revision,
+                (
+                    Enter(Confirming("error_critical", "v2", shop.now_ms, shop.now_ms)),
+                    SetAutomation(Hold(shop.now_ms + MINUTE, "maintenance", "ann")),
+                    SetAlarm(Alarm("a-thread", "on-call", "critical", "a page", shop.now_ms)),
+                    SetRollout(replace(rollout, unseen=True)),
+                ),
+                "ann",
+            )
+        ],
+        shop.now_ms,
+    )
+    before = shop.kinds()
+    shop.now_ms += 10 * MINUTE
+    shop.engine.tick(shop.now_ms)
+    assert shop.kinds()[len(before) :] == [
+        "rollback.not_confirmed", "blind", "automation.on", "page.escalated", "rollout.stage_anew",
+    ]  # fmt: skip
+    last = look(shop.engine.reconciler, "production", "cs", shop.engine.until_ms, shop.now_ms)
+    assert not last.decision.actions
+
+
+def released(*prompts: str) -> Shop:
+    """A shop in which v2 of every prompt has just begun to climb, as one release."""
+    shop = Shop(*prompts)
+    shop.promotes("v1")
+    shop.now_ms += HOUR
+    steps = Ladder((1_000, 10_000), 10 * SECOND, HOUR)
+    asked = Promotion("v2", steps, 0, "better", "ann")
+    states = [shop.state(prompt) for prompt in prompts]
+    begun = tuple((each, begin(each, asked, None, shop.now_ms)) for each in states)
+    release = Release("spring", tuple(Member(prompt, "v2") for prompt in prompts))
+    shop.store.states.apply(
+        [
+            Change("production", each.prompt, each.revision, actions, "ann")
+            for each, actions in joined(release, begun, "salt")
+        ],
+        shop.now_ms,
+    )
+    return shop
+
+
+@pytest.mark.parametrize(("a", "b"), [("a", "b"), ("b", "a")])
+def test_a_partner_takes_its_word_back_in_the_tick_that_would_have_used_it(a, b):
+    """What is known of a partner counts, whichever of the two is looked at first."""
+    plain = released("a", "b")
+    seconds = 0
+    while "rollout.stage" not in plain.kinds(a):
+        plain.second(**{a: (2, 0), b: (20, 0)})
+        seconds += 1
+    shop = released("a", "b")
+    for second in range(seconds):
+        # The last second that the gates of `a` need is a bad one for `b`.
+        failing = second == seconds - 1 - WATERMARK_S
+        shop.second(**{a: (2, 0), b: (0, 20) if failing else (5, 0)})
+    assert "rollout.ready" in shop.kinds(b) and "rollout.stage" not in shop.kinds(b)
+    shop.until("rollout.stage", a, **{a: (2, 0), b: (200, 0)})
+    assert "rollout.stage" in shop.kinds(b) and not shop.errors
 
 
 def test_one_prompts_error_does_not_stop_the_others():

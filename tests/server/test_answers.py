@@ -2,6 +2,8 @@
 
 import pytest
 
+from knowngood.core.asking import Purpose
+from knowngood.core.model import FLEET, Change, Notify, Severity
 from tests.server.world import PROMPT
 from tests.server.world import world as new_world
 
@@ -150,3 +152,16 @@ def test_nothing_known_good_to_go_to():
         assert question(world)["target"] is None
         error = answer(world, "approve", 422)
         assert "say what to serve" in error["message"]
+
+
+def test_the_engines_own_page_can_be_taken(world):
+    """It is about no prompt: its thread is named."""
+    store, thread = world.runtime.store, f"production/{FLEET}:engine:deliver"
+    page = Notify(thread, "on-call", Severity.CRITICAL, "s", "b", Purpose.PAGE, thread)
+    store.states.apply([Change("production", FLEET, 0, (page,), "system")], world.clock.ms)
+    assert answer(world, "ack", about=thread)["outcome"] == "changed"
+    (alarm,) = store.states.get("production", FLEET).alarms
+    assert alarm.acked_by == "api (unverified)"
+    assert answer(world, "ack", about=thread)["outcome"] == "unchanged"
+    error = world.refused(ANSWERS, 409, about=f"{thread}s", answer="ack", because="")
+    assert "production/* is over" in error["message"]

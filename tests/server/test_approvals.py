@@ -93,6 +93,27 @@ def test_only_an_admin_breaks_the_glass_and_on_call_is_paged(shop):
     assert "ada broke the glass: ready" in page.body
 
 
+@pytest.mark.parametrize("how", ["seen", "approved", "rolled back"])
+def test_the_page_of_a_broken_glass_has_an_end(shop, how):
+    """It escalates until somebody has seen it, a second person agrees, or it is taken off."""
+    shop.ada.post("/api/promote", **{**NOW, "override": ["approvals"]})
+
+    def pages():
+        return shop.vera.get(f"/api/prompts/{PROMPT}/explain")["state"]["pages"]
+
+    (alarm,) = pages()
+    assert alarm["thread"].startswith(f"production/{PROMPT}:unapproved:v2:r")
+    if how == "seen":
+        shop.ben.post("/api/answers", about=alarm["thread"], answer="ack")
+    elif how == "approved":
+        shop.ben.post("/api/approvals", **ORDER)
+    else:
+        shop.otto.post("/api/rollback", prompt=PROMPT)
+    assert pages() == []
+    waiting = shop.world.runtime.store.outbox.due(shop.world.clock.ms, 100)
+    assert [m.thread for m in waiting if m.purpose is Purpose.RESOLVED] == [alarm["thread"]]
+
+
 def test_an_admin_who_has_an_approval_breaks_nothing(shop):
     """An override that nothing needs is not told."""
     shop.ben.post("/api/approvals", **ORDER)

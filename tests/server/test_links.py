@@ -52,6 +52,23 @@ def test_what_is_signed_is_what_is_read(link):
     assert token == "" or verify(KEY, token, NOW_MS) == link
 
 
+@pytest.mark.parametrize(
+    ("changes", "path"),
+    [
+        ({}, "/incidents/production/cs/g3.1"),
+        ({"thread": "production/cs/g3.1:rollback-failed"}, "/incidents/production/cs/g3.1"),
+        ({"thread": ""}, "/prompts/cs?environment=production"),
+        ({"thread": "production/cs/blind.3"}, "/prompts/cs?environment=production"),
+        ({"thread": "", "prompt": "*", "environment": "eu 1"}, "/?environment=eu+1"),
+    ],
+)
+def test_a_message_says_which_page_shows_more(changes, path):
+    """The incident's, else the prompt's, else the fleet's; nothing where nobody could open it."""
+    message = replace(MESSAGE, **changes)
+    assert Links(KEY, "https://kg.example.com/").page(message) == f"https://kg.example.com{path}"
+    assert Links(KEY).page(message) == ""
+
+
 @given(st.integers(0, 10_000), st.sampled_from("Aa0-_.="))
 def test_no_other_character_will_do(at, character):
     """Every one of them is signed, the last bits of the last one, too."""

@@ -112,6 +112,7 @@ def test_doubt_that_lasts_is_told_once_an_hour(start):
     """A hundred minutes of it are two pages, an hour apart."""
     world, pager = start(DOUBTFUL)
     leak(world, 100, every=18)
-    (first_ms, _), (second_ms, _) = pager.pages
+    told = [ms for ms, page in pager.pages if ":level:" not in page.key]
+    first_ms, second_ms = told
     assert second_ms - first_ms == 60 * MINUTE_MS
     assert world.kinds().count("watchdog") == 2

@@ -9,7 +9,7 @@ import pytest
 from knowngood.core.window import latency_bucket, quantile_ms, score_moments
 from knowngood.sim.draws import failures, labels, latencies
 from knowngood.sim.laws.evidence import log_evidence
-from knowngood.sim.laws.recovery import safe_evidence
+from knowngood.sim.laws.recovery import log_safe_evidence
 from tests.published import EVIDENCE
 
 
@@ -31,7 +31,16 @@ def test_a_second_adds_a_third_of_an_alarm_at_most():
 @pytest.mark.parametrize(("limit", "calls"), [(0.05, 70), (0.02, 178), (0.01, 358)])
 def test_proof_of_safety_by_hand(limit, calls):
     """So many calls without a failure are evidence of 20 that a rate is below its limit."""
-    assert safe_evidence(0, calls - 1, limit) < 20 <= safe_evidence(0, calls, limit)
+    enough = math.log(20)
+    before, now = (log_safe_evidence(0, n, limit) for n in (calls - 1, calls))
+    assert before < enough <= now
+
+
+def test_proof_of_safety_of_many_calls_is_a_number():
+    """A target that failed often before is held to a high limit, by however many calls."""
+    for limit in (0.05, 0.4, 0.99, 1.2):
+        assert log_safe_evidence(0, 1_000_000, limit) > math.log(20)
+        assert log_safe_evidence(1_000_000, 1_000_000, limit) < math.log(20)
 
 
 @pytest.mark.parametrize(("n", "rate"), [(1, 0.01), (4, 0.003), (8, 0.5), (200, 0.06), (60, 0.9)])

@@ -7,7 +7,7 @@ cannot come to mean something else; it ends with its time, and when the version 
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from knowngood.core.asking import Approval, Purpose
+from knowngood.core.asking import Approval, Purpose, unapproved, unapproved_version
 from knowngood.core.errors import BadRequest, Forbidden, Quarantined
 from knowngood.core.explain import duration
 from knowngood.core.gate import Gate, allow, not_yet
@@ -21,7 +21,8 @@ from knowngood.core.model import (
     State,
     Wait,
 )
-from knowngood.core.people import ApprovalRule
+from knowngood.core.people import ApprovalRule, EscalationRule
+from knowngood.core.steps.case import to_first_level
 
 GATE = "approvals"
 
@@ -128,24 +129,48 @@ def approve(
             because,
             {"version": version, "approver": who, "until_ms": until_ms},
         ),
+        *_seen(state, version, who, because, now_ms),
+    )
+
+
+def _seen(state: State, version: str, who: str, because: str, now_ms: int) -> tuple[Notify, ...]:
+    """The end of the page that the version was promoted without a second person."""
+    return tuple(
+        Notify(
+            key=f"{alarm.thread}:over:{now_ms}",
+            audience=alarm.audience,
+            severity=Severity.LOW,
+            subject=f"{state.prompt}:{version} ({state.environment}): approved by {who}",
+            body=because or "approved",
+            purpose=Purpose.RESOLVED,
+            thread=alarm.thread,
+        )
+        for alarm in state.alarms
+        if unapproved_version(alarm.thread) == version
     )
 
 
 def overridden(
-    state: State, version: str, gate: Gate, because: str, actor: str
+    state: State, version: str, gate: Gate, because: str, actor: str, rule: EscalationRule
 ) -> tuple[Action, ...]:
-    """What follows when somebody promotes alone what needs others: it is written down, and told."""
+    """What follows when somebody promotes alone what needs others: it is written down, and told.
+
+    The page comes after the move, and is over once somebody has seen it (`asking.unapproved`).
+    """
     named = f"{state.prompt}:{version}"
+    body = f"{actor} broke the glass: {because}. What was missing: {gate.because}."
     told = Notify(
         key=f"{state.environment}/{named}/approvals-overridden/r{state.revision}",
         audience="on-call",
         severity=Severity.HIGH,
         subject=f"{named} is promoted in {state.environment} without a second person",
-        body=f"{actor} broke the glass: {because}. What was missing: {gate.because}.",
+        body=body,
         purpose=Purpose.PAGE,
+        thread=unapproved(state.environment, state.prompt, version, state.revision),
+        evidence=body,
     )
     detail = {"version": version, "missing": gate.because}
-    return Record("approvals.overridden", because, detail), told
+    return Record("approvals.overridden", because, detail), to_first_level(told, rule)
 
 
 def _why_one(rule: ApprovalRule, environment: str) -> str:

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+UNAPPROVED = "unapproved"
+
 
 class Purpose(StrEnum):
     """What a message is for."""
@@ -76,6 +78,21 @@ class Alarm:
     exhausted: bool = False  # every level was told as often as the policy says
     evidence: str = ""
     is_ours: bool = False  # the pager that escalates by itself has not got it: we do
+
+
+def unapproved(environment: str, prompt: str, version: str, revision: int) -> str:
+    """The thread of the page that a version was promoted without a second person.
+
+    It is over once somebody has seen it, once the version is approved, or once it is served no
+    more.
+    """
+    return f"{environment}/{prompt}:{UNAPPROVED}:{version}:r{revision}"
+
+
+def unapproved_version(thread: str) -> str | None:
+    """The version that such a thread is about; None for any other thread."""
+    parts = thread.split(":")
+    return parts[2] if len(parts) == 4 and parts[1] == UNAPPROVED else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,7 +36,7 @@ from knowngood.core.steps.notice import alert, blindness
 from knowngood.core.steps.respond import respond, settle
 from knowngood.core.steps.together import stranded
 from knowngood.core.steps.verify import verify
-from knowngood.core.steps.watchdog import watchdog
+from knowngood.core.steps.watchdog import watchdog, watchdog_over
 
 # The article's slowest allowed look is 30 s; ours is 5 s while anything happens (R6).
 BUSY_RECHECK_MS = 1_000
@@ -100,6 +100,7 @@ def _steps(case: Case) -> tuple[Step, ...]:
             # A hold of a rollback does not keep one that is under way from going on.
             return (
                 confirm(case, phase),
+                watchdog_over(case),
                 follow(case),
                 escalate(case),
                 descend(case),

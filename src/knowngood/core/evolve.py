@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import replace
 
-from knowngood.core.asking import Alarm, Purpose, Question
+from knowngood.core.asking import Alarm, Purpose, Question, unapproved_version
 from knowngood.core.history import AuditEntry, Outgoing
 from knowngood.core.model import (
     Action,
@@ -263,9 +263,19 @@ def _move(state: State, route: Route, actor: str, now_ms: int) -> State:
         incident_count=0,
         rollout=None,
         question=None,
-        # Pages about a generation that is no more, such as its blindness, are over with it.
-        alarms=tuple(a for a in state.alarms if not a.thread.startswith(_of_old(state))),
+        alarms=tuple(a for a in state.alarms if not _is_over(a, state, route)),
     )
+
+
+def _is_over(alarm: Alarm, state: State, route: Route) -> bool:
+    """Whether a page is over with the route that was.
+
+    Those about a generation that is no more are, such as its blindness, and what was promoted
+    without a second person once it is served no more.
+    """
+    version = unapproved_version(alarm.thread)
+    gone = version is not None and not route.weight_bp(version)
+    return gone or alarm.thread.startswith(_of_old(state))
 
 
 def _of_old(state: State) -> str:

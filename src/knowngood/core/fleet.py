@@ -9,6 +9,7 @@ from knowngood.core.model import (
     Confirming,
     Finding,
     Notify,
+    Observed,
     Record,
     Response,
     Severity,
@@ -16,7 +17,10 @@ from knowngood.core.model import (
     Told,
     Verdict,
 )
-from knowngood.core.steps.case import QUIET_ENVIRONMENTS
+from knowngood.core.people import ON_CALL
+from knowngood.core.rules import PromptPolicy
+from knowngood.core.steps.case import QUIET_ENVIRONMENTS, Case, to_first_level
+from knowngood.core.steps.escalate import escalate
 
 # A store that is locked or restarted is back within seconds; a minute of blindness is worth a page.
 PATIENCE_MS = 60_000
@@ -45,11 +49,14 @@ def breaching_since_ms(
     return now_ms if known_ms is None else known_ms
 
 
-def trouble(fleet: State, failing: Mapping[str, int], now_ms: int) -> tuple[Action, ...]:
+def trouble(
+    fleet: State, failing: Mapping[str, int], policy: PromptPolicy, now_ms: int
+) -> tuple[Action, ...]:
     """Tell people once of each part of the engine that has failed for a minute, and of its end.
 
-    `failing` gives since when each part has failed, in ms. The fleet's state remembers what was
-    told, so that several engines on one store page once.
+    What nobody acknowledges goes to the next level. `failing` gives since when each part has
+    failed, in ms. The fleet's state remembers what was told, so that several engines on one store
+    page once.
     """
     actions: list[Action] = []
     for part, meaning in MEANING.items():
@@ -59,14 +66,17 @@ def trouble(fleet: State, failing: Mapping[str, int], now_ms: int) -> tuple[Acti
         if since_ms is not None and now_ms - since_ms >= PATIENCE_MS and not told:
             words = f"the engine fails at `{part}` for {duration(now_ms - since_ms)}: {meaning}"
             actions += [Told(notice), Record("engine.failing", words, {"part": part})]
-            actions += _page(fleet, f"{notice}:{since_ms}", words, notice, Purpose.PAGE)
+            pages = _page(fleet, f"{notice}:{since_ms}", words, notice, Purpose.PAGE)
+            actions += [to_first_level(page, policy.escalation) for page in pages]
         elif since_ms is None and told:
             words = f"the engine does `{part}` again"
             actions += [Told(notice, forget=True), Record("engine.working", words, {"part": part})]
             if any(alarm.thread == _thread(fleet, notice) for alarm in fleet.alarms):
                 key = f"{notice}:working:{now_ms}"
                 actions += _page(fleet, key, words, notice, Purpose.RESOLVED)
-    return tuple(actions)
+    if actions:
+        return tuple(actions)
+    return escalate(Case(fleet, Observed(now_ms), policy, (), now_ms)).actions
 
 
 def _thread(fleet: State, notice: str) -> str:
@@ -80,4 +90,5 @@ def _page(fleet: State, key: str, words: str, notice: str, purpose: Purpose) -> 
     body = f"{words}. `knowngood doctor` says more; a person's rollback works all the same."
     key = f"{fleet.environment}/{fleet.prompt}:{key}"
     thread = _thread(fleet, notice)
-    return (Notify(key, "on-call", Severity.CRITICAL, subject, body, purpose, thread),)
+    note = Notify(key, ON_CALL, Severity.CRITICAL, subject, body, purpose, thread, evidence=body)
+    return (note,)

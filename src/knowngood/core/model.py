@@ -331,6 +331,7 @@ class Partner:
     state: State
     unfit: Mapping[str, str] = field(default_factory=dict)
     deadline_ms: int = 0  # of the verification, by its own policy
+    is_due: bool = False  # it is looked at next: what it said last may be taken back at once
 
 
 @dataclass(frozen=True, slots=True)

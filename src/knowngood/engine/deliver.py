@@ -45,6 +45,7 @@ WORDS_MAX = 300  # of what a faulty notifier says
 
 Link = Callable[[Outgoing, Answer, tuple[Person, ...], int], str]
 Draw = Callable[[Outgoing, int], Picture | None]
+Where = Callable[[Outgoing], str]
 TEXTS = {
     Answer.APPROVE: "Roll back",
     Answer.DECLINE: "Do not, I investigate",
@@ -57,18 +58,25 @@ def no_link(message: Outgoing, answer: Answer, people: tuple[Person, ...], now_m
     return ""
 
 
+def nowhere(message: Outgoing) -> str:
+    """Nor is there a page that shows more."""
+    return ""
+
+
 @dataclass(frozen=True, slots=True)
 class Post:
     """What delivering needs: the store, who is told where, and the channels by name.
 
-    `link` makes the signed link of an answer. `paces` says how many messages some channels take in
-    a tick. `picture` draws what a page is about, for channels that ask for it; it never raises.
+    `link` makes the signed link of an answer, and `where` says at which address a browser shows
+    what a message is about. `paces` says how many messages some channels take in a tick. `picture`
+    draws what a page is about, for channels that ask for it; it never raises.
     """
 
     store: Store
     policy: PolicyFile
     notifiers: Mapping[str, Notifier]
     link: Link = no_link
+    where: Where = nowhere
     paces: Mapping[str, int] = field(default_factory=dict)
     picture: Draw | None = None
 
@@ -313,6 +321,7 @@ def page_of(post: Post, message: Outgoing, now_ms: int) -> Page:
         incident=incident_of(message.thread),
         question=message.question,
         buttons=buttons,
+        url=post.where(message),
         created_ms=message.created_ms,
         drill=message.audience == DRILL_AUDIENCE,
         picture=picture,

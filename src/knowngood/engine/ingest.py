@@ -31,6 +31,9 @@ MAX_PENDING_UNITS = 200_000
 MAX_REASONS = 100
 # Late scores are read again when a write ended meanwhile; three times in a row the store is ill.
 READS_MAX = 3
+# What is compared is read again for each newer generation, of which one prompt has no more between
+# two ticks, not even of an engine that is held for minutes. More of them are made up.
+MAX_COMPARED_ANEW = 8
 BOOTS_KEPT = 4  # the network repeats a flush within seconds; no process begins anew that often
 MAX_CLIENTS = 100_000  # ten times the size at which one server is outgrown (promises.md, 6.7)
 
@@ -75,7 +78,7 @@ class Ingest:
         self._written_count = 0
         self._units: dict[UnitKey, tuple[int, int]] = {}
         self._compared: dict[tuple[str, str], _Compared] = {}
-        self._compared_anew: set[tuple[str, str]] = set()  # read twice in this tick
+        self._compared_anew: dict[tuple[str, str], set[int]] = {}  # asked for since the last tick
         self._known: dict[str, frozenset[str]] = {}
         self._reread: set[str] = set()  # prompts whose unknown version was looked up this tick
         self._names: frozenset[str] | None = None  # the registry's prompts, read once a tick
@@ -367,7 +370,7 @@ class Ingest:
             self._units[key] = had[0] + more[0], had[1] + more[1]
 
     def _arms(self, environment: str, prompt: str, generation: int) -> frozenset[UnitArm]:
-        """The arms that are compared now; read once a tick, and once more for a newer generation.
+        """The arms that are compared now; read once a tick, and again for each newer generation.
 
         Without that a label of a stage that has just begun would be left out of its unit, and a
         correction of it would be taken from what was never added.
@@ -377,7 +380,7 @@ class Ingest:
         if known is not None and self._knows(environment, prompt, generation):
             return known.arms
         if known is not None:
-            self._compared_anew.add(key)
+            self._compared_anew.setdefault(key, set()).add(generation)
         state = self._store.states.get(environment, prompt)
         route, rollout = state.route, state.rollout
         arms = route.arms if route and rollout and rollout.is_compared else ()
@@ -387,10 +390,13 @@ class Ingest:
         return found
 
     def _knows(self, environment: str, prompt: str, generation: int) -> bool:
-        """Whether what is compared is known as of this generation; one is asked for once a tick."""
-        known = self._compared.get((environment, prompt))
-        is_new = known is not None and known.generation >= generation
-        return is_new or (known is not None and (environment, prompt) in self._compared_anew)
+        """Whether what is compared is known as of this generation, or was asked for already."""
+        key = (environment, prompt)
+        known, asked = self._compared.get(key), self._compared_anew.get(key, ())
+        if known is None:
+            return False
+        is_new = known.generation >= generation
+        return is_new or generation in asked or len(asked) >= MAX_COMPARED_ANEW
 
     def _versions(self, prompt: str, wanted: str) -> frozenset[str]:
         """The prompt's versions; the registry is asked again for an unknown one, once a tick.

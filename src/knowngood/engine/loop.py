@@ -4,13 +4,14 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 
+from knowngood.core.errors import StaleState
 from knowngood.core.fleet import trouble
 from knowngood.core.look import LOOKBACK_MS
 from knowngood.core.model import FLEET, Change
 from knowngood.core.outside import KEPT_MS, TAKEN_KEPT_MS
 from knowngood.core.steps.comparison import compares_units
 from knowngood.core.window import BUCKET_MS
-from knowngood.engine.deliver import Draw, Link, Post, no_link, tick_deliver
+from knowngood.engine.deliver import Draw, Link, Post, Where, no_link, nowhere, tick_deliver
 from knowngood.engine.ingest import WATERMARK_MS, Ingest
 from knowngood.engine.reconcile import ACTOR, Look, Reconciler, tick_reconcile
 from knowngood.engine.retain import Sweep
@@ -52,6 +53,7 @@ class Engine:
     until_ms: int = 0
     deliver: Callable[[Post, int], object] = tick_deliver
     link: Link = no_link
+    where: Where = nowhere
     paces: Mapping[str, int] = field(default_factory=dict)
     picture: Draw | None = None
     sweep: Sweep = field(default_factory=Sweep)
@@ -87,7 +89,15 @@ class Engine:
     def post(self) -> Post:
         """What delivering needs."""
         policy = self.reconciler.policy
-        return Post(self.store, policy, self.notifiers, self.link, self.paces, self.picture)
+        return Post(
+            self.store,
+            policy,
+            self.notifiers,
+            self.link,
+            self.where,
+            self.paces,
+            self.picture,
+        )
 
     def _deliver(self, now_ms: int) -> None:
         self.deliver(self.post, now_ms)
@@ -120,10 +130,12 @@ class Engine:
             return
         for environment in self.store.states.environments():
             fleet = self.store.states.get(environment, FLEET)
-            actions = trouble(fleet, self.failing, now_ms)
+            policy = self.reconciler.policy.for_prompt(FLEET)
+            actions = trouble(fleet, self.failing, policy, now_ms)
             if actions:
-                change = Change(environment, FLEET, fleet.revision, actions, ACTOR)
-                self.store.states.apply([change], now_ms)
+                seen = fleet.revision, actions, ACTOR, policy.revision
+                with suppress(StaleState):  # looked at anew by the next tick
+                    self.store.states.apply([Change(environment, FLEET, *seen)], now_ms)
         self.told_trouble = bool(self.failing)
 
     def _part(self, name: str, part: Callable[[], object], now_ms: int) -> None:

@@ -3,7 +3,7 @@
 import heapq
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from zlib import crc32
 
 from knowngood.core.decide import decide
@@ -15,6 +15,7 @@ from knowngood.core.model import (
     Change,
     Decision,
     Observed,
+    Partner,
     Related,
     Sibling,
     State,
@@ -28,8 +29,10 @@ from knowngood.ports import Store
 
 ACTOR = "system"
 # One look may want a follow-up on the state it made (a breach opens an incident, then alerts wait);
-# a chain longer than this is a decision that is not a fixpoint, and is left to the next tick.
-MAX_ROUNDS = 4
+# after a long stall half a dozen things are due at once: a confirmation, blindness, a hold that has
+# ended, a page that nobody took, a stage. A longer chain is a decision that is not a fixpoint, and
+# is left to the next tick.
+MAX_ROUNDS = 8
 MAX_ENTRIES = 10_000  # lines of history in one tick; a release of all prompts writes fewer
 RETRY_MS = 5_000  # a look that failed is made again after this
 # Ten thousand quiet prompts that a server finds at its start would else be due together for ever.
@@ -281,14 +284,24 @@ def _others(reconciler: Reconciler, state: State, now_ms: int) -> Others:
         siblings=tuple(sorted(siblings, key=lambda s: s.prompt)),
         related=related,
         unrelated_clear=_well(reconciler, state, provider, names, now_ms) if related else (),
-        partners=partners(
-            reconciler.store,
-            reconciler.policy,
-            state,
-            now_ms,
-            with_targets=is_target_due(state),
-        ),
+        partners=_partners(reconciler, state, now_ms),
     )
+
+
+def _partners(reconciler: Reconciler, state: State, now_ms: int) -> tuple[Partner, ...]:
+    """The partners, with who of them is looked at later in this tick."""
+    found = partners(
+        reconciler.store,
+        reconciler.policy,
+        state,
+        now_ms,
+        with_targets=is_target_due(state),
+    )
+    at_ms = {
+        name: reconciler.next_ms.get((state.environment, name), now_ms + 1)
+        for name in (each.state.prompt for each in found)
+    }
+    return tuple(replace(each, is_due=at_ms[each.state.prompt] <= now_ms) for each in found)
 
 
 def _well(

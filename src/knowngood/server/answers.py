@@ -9,7 +9,7 @@ from typing import Any
 
 from knowngood.core.asking import Answer
 from knowngood.core.errors import BadRequest, KnowngoodError, NothingAsked, StaleAnswer
-from knowngood.core.model import Action, Observed, State
+from knowngood.core.model import FLEET, Action, Observed, State
 from knowngood.core.steps.answers import acknowledge, approved, decline, question_of
 from knowngood.core.steps.case import Case
 from knowngood.core.steps.words import asked_words
@@ -39,7 +39,8 @@ def about(named: str, environment: str) -> About:
     parts = incident.split("/")
     if len(parts) == 1:
         return About(environment, named)
-    if len(parts) != 3 or not all(parts):
+    of_prompt = len(parts) == 2 and incident != named  # a page that is about no route
+    if (len(parts) != 3 and not of_prompt) or not all(parts):
         raise BadRequest(
             f"{named!r} is neither a prompt nor an incident",
             next_step="name a prompt, or an incident such as production/support-bot/g7.1",
@@ -67,7 +68,7 @@ def answer(
     """
     what = about(named, environment)
     desk.check_environment(what.environment)
-    prompt = desk.resolve(what.prompt)[0]
+    prompt = FLEET if what.prompt == FLEET and what.thread else desk.resolve(what.prompt)[0]
     what = About(what.environment, prompt, what.incident, what.thread)
     try:
         if said is Answer.APPROVE:

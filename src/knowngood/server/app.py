@@ -15,6 +15,7 @@ from fastapi.openapi.utils import get_openapi
 from knowngood.adapters.catalog import Means, channels, notifiers, paces
 from knowngood.adapters.egress import Egress, Refused
 from knowngood.core.policy import PolicyFile, own_warnings
+from knowngood.engine.deliver import nowhere
 from knowngood.engine.ingest import Ingest
 from knowngood.engine.loop import Engine, begin_ms
 from knowngood.engine.reconcile import new_reconciler
@@ -125,7 +126,6 @@ def create_app(
         reconciler.on_error = _telling_of_looks(deadman)
         key = _link_key(settings, store, now_ms)
         links = Links(key, settings.public_url, rolls.now)
-        sessions = Sessions(key, settings.is_behind_tls)
         desk = Desk(store, policy, reconciler, rolls)
         engine = Engine(
             store,
@@ -134,6 +134,7 @@ def create_app(
             senders,
             on_error=_telling_of_parts(),
             link=links.url,
+            where=links.page if pages is not None else nowhere,
             paces=paces(policy.channels),
             picture=Pictures(desk).of,
         )
@@ -158,7 +159,7 @@ def create_app(
         courier,
         hooks,
         egress,
-        sessions=sessions,
+        sessions=Sessions(key, settings.is_behind_tls),
     )
     runtime.library = library
     return _application(runtime, store, ticking, pages)

@@ -9,19 +9,24 @@ import base64
 import binascii
 import hmac
 import json
+import re
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
+from urllib.parse import quote, urlencode
 
 from knowngood.core.asking import Answer
 from knowngood.core.errors import KnowngoodError
+from knowngood.core.evolve import incident_of
 from knowngood.core.history import Outgoing
+from knowngood.core.model import FLEET
 from knowngood.core.people import Person
 from knowngood.ports import Policies
 from knowngood.server.tokens import NOBODY, Roster
 
 PATH = "/answer/"
 LIVES_MS = 24 * 3_600_000  # a question that nobody has answered for a day is asked anew
+INCIDENT = re.compile(r"[^/]+/[^/]+/g\d+\.\d+")
 KEY_BYTES = 32
 TOKEN_CHARS_MAX = 2_500  # a thread has some hundred characters; Slack takes URLs of 3,000
 LINK_KEY = "link-key"  # where it is kept, beside the data's lineage
@@ -86,6 +91,22 @@ class Links:
         )
         token = make(self.key, link)
         return f"{self.public_url.rstrip('/')}{PATH}{token}" if token else ""
+
+    def page(self, message: Outgoing) -> str:
+        """Where a browser shows what the message is about (engine.deliver.Where).
+
+        The incident, else the prompt, else its environment. Whoever opens it has to sign in.
+        """
+        if not self.public_url or not message.environment:
+            return ""
+        incident, name = incident_of(message.thread), message.prompt
+        if not INCIDENT.fullmatch(incident):
+            incident = ""  # a page of its own matter, such as blindness
+        path = f"/incidents/{incident}" if incident else "/"
+        if not incident and name and name != FLEET:
+            path = f"/prompts/{name}"
+        query = {} if incident else {"environment": message.environment}
+        return f"{self.public_url.rstrip('/')}{quote(path)}{'?' if query else ''}{urlencode(query)}"
 
 
 def make(key: bytes, link: Link) -> str:

@@ -113,12 +113,12 @@ def promotion_actions(
         voters = voters_of(desk, ask.caller, now_ms)
         second = (approvals_gate(state, version, policy.approvals, voters, now_ms),)
         _refuse(second, ask.override, state.prompt, version)
-        loud = _broken_glass(state, version, second, ask)
+        loud = _broken_glass(state, version, second, ask, policy)
         begun = operator.promote(state, version, ask.because, ask.override, outgoing)
         return (*begun, *loud) if begun else ()
     gates = _promotion_gates(desk, state, version, policy, ask.caller, now_ms)
     _refuse(gates, ask.override, state.prompt, version)
-    loud = _broken_glass(state, version, gates, ask)
+    loud = _broken_glass(state, version, gates, ask, policy)
     ladder = rollouts.AT_ONCE if steps.now else planned(policy.canary, steps)
     asked = rollouts.Promotion(
         version, ladder, policy.bake.holdback_bp, ask.because, ask.actor, ask.override, policy
@@ -154,7 +154,7 @@ def _refuse(gates: tuple[Gate, ...], override: tuple[str, ...], name: str, versi
 
 
 def _broken_glass(
-    state: State, version: str, gates: tuple[Gate, ...], ask: Ask
+    state: State, version: str, gates: tuple[Gate, ...], ask: Ask, policy: PromptPolicy
 ) -> tuple[Action, ...]:
     """What follows from stepping over the second person. Raises Forbidden for who is no admin."""
     shut = next((gate for gate in gates if gate.name == APPROVALS and not gate.is_open), None)
@@ -166,7 +166,7 @@ def _broken_glass(
             known=[Role.ADMIN.value],
             next_step=f"ask for it: knowngood approve {state.prompt} {version} --because ...",
         )
-    return overridden(state, version, shut, ask.because, ask.actor)
+    return overridden(state, version, shut, ask.because, ask.actor, policy.escalation)
 
 
 def _with_gates(actions: tuple[Action, ...], gates: tuple[Gate, ...]) -> tuple[Action, ...]:

@@ -1,14 +1,15 @@
 """What was released as one takes its stages as one, up or down, in one transaction.
 
 Each prompt's own look judges its own gates. One whose gates are open says so in its state; the
-last one to say so takes all along.
+last one to say so takes all along. The word of one that is due for a look is old news: it is the
+last one, then.
 """
 
 from dataclasses import replace
 
 from knowngood.core import ladder
 from knowngood.core.gate import Gate
-from knowngood.core.model import Action, Change, Record, SetRollout, State, Steady, Told
+from knowngood.core.model import Action, Change, Partner, Record, SetRollout, State, Steady, Told
 from knowngood.core.rollout import Pause, Rollout, RolloutKind
 from knowngood.core.steps.advance import completed, stage_actions
 from knowngood.core.steps.case import Case
@@ -34,13 +35,13 @@ def not_ready(case: Case, rollout: Rollout) -> tuple[str, ...]:
     One that is confirming a breach has not taken its word back: nobody moves it meanwhile.
     """
     return tuple(
-        partner.prompt
-        for partner in climbing(case)
-        if not isinstance(partner.phase, Steady)
-        or partner.incident is not None
-        or partner.rollout is None
-        or partner.rollout.share_bp != rollout.share_bp
-        or not _says_so(partner)
+        each.state.prompt
+        for each in on_stages(case, RolloutKind.CANARY)
+        if not isinstance(each.state.phase, Steady)
+        or each.state.incident is not None
+        or each.state.rollout is None
+        or each.state.rollout.share_bp != rollout.share_bp
+        or not _says_so(each)
     )
 
 
@@ -51,20 +52,21 @@ def not_down(case: Case, rollout: Rollout) -> tuple[str, ...]:
     held by nobody.
     """
     return tuple(
-        partner.prompt
-        for partner in giving_way(case)
-        if partner.rollout is not None
+        each.state.prompt
+        for each in on_stages(case, RolloutKind.GRADUAL)
+        if each.state.rollout is not None
         and (
-            partner.rollout.share_bp > rollout.share_bp
-            or (partner.rollout.share_bp == rollout.share_bp and not _says_so(partner))
+            each.state.rollout.share_bp > rollout.share_bp
+            or (each.state.rollout.share_bp == rollout.share_bp and not _says_so(each))
         )
     )
 
 
-def _says_so(partner: State) -> bool:
-    rollout = partner.rollout
-    is_going = rollout is not None and rollout.pause is None
-    return is_going and rollout is not None and f"{READY}{rollout.stage}" in partner.told
+def _says_so(partner: Partner) -> bool:
+    rollout = partner.state.rollout
+    if partner.is_due or rollout is None or rollout.pause is not None:
+        return False
+    return f"{READY}{rollout.stage}" in partner.state.told
 
 
 def readiness(

@@ -2,11 +2,12 @@
 
 from dataclasses import replace
 
-from knowngood.core.asking import Purpose, Question, Stage
+from knowngood.core.asking import Alarm, Purpose, Question, Stage, unapproved_version
 from knowngood.core.errors import NothingAsked, StaleAnswer
 from knowngood.core.explain import duration
 from knowngood.core.model import (
     Action,
+    Notify,
     Record,
     SetAlarm,
     SetQuestion,
@@ -102,6 +103,9 @@ def taken(case: Case, actor: str, thread: str | None = None) -> tuple[Action, ..
     for alarm in case.state.alarms:
         if alarm.acked_ms is not None or (thread is not None and alarm.thread != thread):
             continue
+        if unapproved_version(alarm.thread) is not None:
+            actions += _seen(case, alarm, actor)
+            continue
         actions.append(SetAlarm(replace(alarm, acked_by=actor, acked_ms=case.now_ms)))
         actions += page(
             case,
@@ -114,3 +118,17 @@ def taken(case: Case, actor: str, thread: str | None = None) -> tuple[Action, ..
             thread=alarm.thread,
         )
     return tuple(actions)
+
+
+def _seen(case: Case, alarm: Alarm, actor: str) -> tuple[Notify, ...]:
+    """The end of a page that tells of what was done: whoever has seen it is all it asks for."""
+    return page(
+        case,
+        f"{alarm.thread}:over:{case.now_ms}",
+        alarm.audience,
+        Severity.LOW,
+        f"{title(case)}: {actor} has seen it",
+        f"{actor} has seen it: {alarm.subject}",
+        purpose=Purpose.RESOLVED,
+        thread=alarm.thread,
+    )

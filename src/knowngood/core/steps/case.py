@@ -8,6 +8,7 @@ from knowngood.core.codec import to_data
 from knowngood.core.drill import DRILL_AUDIENCE, DRILL_MARK, is_drill
 from knowngood.core.explain import finding_words, proof_words
 from knowngood.core.model import (
+    FLEET,
     Action,
     Change,
     Finding,
@@ -134,7 +135,9 @@ def runbook_line(key: str, findings: tuple[Finding, ...]) -> str:
     """What a message's body ends with: the command that shows what to do."""
     name = runbook_of_page(key, findings)
     place = key.partition(":")[0]
-    return f" Runbook: `knowngood runbook show {name} --incident {place}`." if name else ""
+    if not name or place.count("/") < 2:  # it belongs to no route and no incident
+        return ""
+    return f" Runbook: `knowngood runbook show {name} --incident {place}`."
 
 
 def _is_drill(case: Case) -> bool:
@@ -146,7 +149,8 @@ def _is_drill(case: Case) -> bool:
 
 def title(case: Case) -> str:
     """`<prompt> (<environment>)`, how every subject begins."""
-    return f"{case.state.prompt} ({case.state.environment})"
+    name = "knowngood" if case.state.prompt == FLEET else case.state.prompt
+    return f"{name} ({case.state.environment})"
 
 
 def env_option(state: State) -> str:

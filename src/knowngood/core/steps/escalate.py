@@ -10,7 +10,7 @@ from knowngood.core.asking import Alarm, Purpose, Question
 from knowngood.core.evolve import incident_of
 from knowngood.core.explain import duration, few
 from knowngood.core.handing import onward_key
-from knowngood.core.model import Action, Notify, Record, SetAlarm, Severity, Wait
+from knowngood.core.model import FLEET, Action, Notify, Record, SetAlarm, Severity, State, Wait
 from knowngood.core.people import EscalationRule, Level
 from knowngood.core.rules import PromptPolicy
 from knowngood.core.steps.case import Case, Step, page
@@ -101,14 +101,20 @@ def _call(case: Case, alarm: Alarm, level: Level, why: str) -> tuple[Notify, ...
         alarm.audience,
         Severity(alarm.severity),
         alarm.subject,
-        f"{why}. {_evidence(alarm)} `knowngood explain {case.state.prompt} --env "
-        f"{case.state.environment}` says how it stands; `knowngood ack {alarm.thread}` takes it.",
+        f"{why}. {_evidence(alarm)} {_commands(case.state, alarm)}",
         answers=answer_words(case.state, question) if question else "",
         purpose=Purpose.PAGE,
         thread=alarm.thread,
         question=question.number if question else None,
     )
     return tuple(replace(n, targets=level.targets, channels=level.channels) for n in notes)
+
+
+def _commands(state: State, alarm: Alarm) -> str:
+    thread, look = alarm.thread, f"knowngood explain {state.prompt} --env {state.environment}"
+    if state.prompt == FLEET:  # a shell takes its name for a pattern
+        thread, look = f"'{thread}'", "knowngood doctor"
+    return f"`{look}` says how it stands; `knowngood ack {thread}` takes it."
 
 
 def _evidence(alarm: Alarm) -> str:

@@ -4,6 +4,7 @@ import math
 
 from knowngood.core.asking import Purpose
 from knowngood.core.explain import finding_words, wait_words
+from knowngood.core.look import is_blind
 from knowngood.core.model import Finding, Record, Response, Severity, Told, Verdict
 from knowngood.core.steps.case import IDLE, Case, Step, evidence, page, title
 
@@ -20,16 +21,20 @@ def watchdog(case: Case) -> Step:
     """Page for a rollback trigger that was past its plain threshold for its whole limit, unproven.
 
     At most once an hour and version (detectors.md, 3.7), and once a day where the limit is not
-    separable from health; not while an incident has told people.
+    separable from health; not while an incident has told people, or somebody looks at it.
     """
-    if case.state.incident is not None:
-        return IDLE
+    over = watchdog_over(case)
+    if over.actions or case.state.incident is not None:
+        return over
     due = next((f for f in case.findings if _is_due(case, f)), None)
     if due is None:
         return IDLE
     mine = [n for n in case.state.told if n.startswith(f"{NOTICE}{due.version}:")]
     again_ms = AGAIN_MS if due.proof and due.proof.separable else AGAIN_INSEPARABLE_MS
     if any(case.now_ms - int(n.rsplit(":", 1)[1]) < again_ms for n in mine):
+        return IDLE
+    thread = f"{_threads(case)}{due.version}"
+    if any(a.thread == thread and a.acked_ms is not None for a in case.state.alarms):
         return IDLE
     notice = f"{NOTICE}{due.version}:{case.now_ms}"
     missing = "; ".join(wait_words(wait) for wait in due.waiting_on)
@@ -54,8 +59,56 @@ def watchdog(case: Case) -> Step:
                 f"{title(case)}: {because}",
                 body,
                 purpose=Purpose.PAGE,
+                thread=thread,
             ),
         )
+    )
+
+
+def watchdog_over(case: Case) -> Step:
+    """The end of the watchdog's page: its version is within its limits, or an incident has begun.
+
+    What nobody reports on any more is not well for that.
+    """
+    mine = _threads(case)
+    for alarm in case.state.alarms:
+        version = alarm.thread.removeprefix(mine)
+        if not alarm.thread.startswith(mine):
+            continue
+        if case.state.incident is None and _lasts(case, version):
+            continue
+        words = f"{version} is within its limits again"
+        if case.state.incident is not None:
+            words = f"incident {case.state.incident.id} tells of it from now on"
+        return Step(
+            (
+                Record("watchdog.ended", words, {"thread": alarm.thread}),
+                *page(
+                    case,
+                    f"{alarm.thread}:over:{case.now_ms}",
+                    alarm.audience,
+                    Severity.LOW,
+                    f"{title(case)}: {words}",
+                    words,
+                    purpose=Purpose.RESOLVED,
+                    thread=alarm.thread,
+                ),
+            )
+        )
+    return IDLE
+
+
+def _threads(case: Case) -> str:
+    """How the watchdog's threads begin; a version follows. They end with the generation."""
+    return f"{case.state.environment}/{case.state.prompt}/g{case.generation}:{NOTICE}"
+
+
+def _lasts(case: Case, version: str) -> bool:
+    """Whether the version is past a limit of a rollback, or cannot be seen."""
+    return is_blind(case.state, case.observed, version) or any(
+        f.proof is not None and f.proof.over_since_ms is not None and f.verdict is not Verdict.CLEAR
+        for f in case.findings
+        if f.version == version and f.response is Response.ROLLBACK
     )
 
 

@@ -200,17 +200,24 @@ class Fixpoint(Checker):
     """After a tick has done what it decided, looking again finds nothing more to do.
 
     That the page it wrote reached nobody is learnt once the looks are over: the next tick's news.
+    So is what a partner that was looked at later did to it: it is looked at for that, and held to
+    this law, in the tick that follows.
     """
 
     def __init__(self, world: "World") -> None:
         """A checker that knows of no page that reached nobody."""
         super().__init__(world)
         self.unreached: dict[StateKey, set[str]] = {}  # threads, since the last decision
+        self.led: set[StateKey] = set()  # what another prompt's decision changed since its own
 
     def applied(self, event: Applied) -> None:
-        """Note which pages were found to reach nobody since a prompt was last decided on."""
-        for change in event.changes:
+        """Note which pages reached nobody, and who was led, since a prompt was last decided on."""
+        for place, change in enumerate(event.changes):
             key = (change.environment, change.prompt)
+            if place == 0:
+                self.led.discard(key)
+            else:
+                self.led.add(key)
             if kinds_of(change) == {"page.undelivered"}:
                 threads = (a.alarm.thread for a in change.actions if isinstance(a, SetAlarm))
                 self.unreached.setdefault(key, set()).update(threads)
@@ -223,6 +230,8 @@ class Fixpoint(Checker):
             return
         reconciler, until_ms = engine.engine.reconciler, engine.engine.until_ms
         for key in dict.fromkeys(key_of(seen.state) for seen in acted):
+            if key in self.led:
+                continue
             last = [seen for seen in acted if key_of(seen.state) == key][-1]
             again = look(reconciler, *key, until_ms, last.now_ms)
             # Siblings that were looked at later in the same tick are news, not a second thought.

@@ -1,6 +1,6 @@
 """What the laws of rollouts remember: since when a stage is in force, and a version on the route.
 
-Also their own arithmetic: what fails beyond doubt, and what is proven safe.
+Also their own arithmetic: what fails beyond doubt.
 """
 
 import math
@@ -12,7 +12,7 @@ from knowngood.core.model import Change, Record, Renew, State
 from knowngood.core.window import BUCKET_MS
 from knowngood.engine.ingest import closed_until_ms
 from knowngood.sim.laws.base import Checker, StateKey, key_of, kinds_of
-from knowngood.sim.laws.recovery import MISSED, SAFE_EVIDENCE, SAFE_SHARES
+from knowngood.sim.laws.recovery import MISSED, SAFE_EVIDENCE, log_safe_evidence
 from knowngood.sim.watch import Applied
 
 if TYPE_CHECKING:
@@ -122,16 +122,6 @@ def judged_until_ms(change: Change, event: Applied) -> int:
     details = (a.detail for a in change.actions if isinstance(a, Record))
     kept = [int(detail["frozen"]["until_ms"]) for detail in details if "frozen" in detail]
     return min([closed_until_ms(event.now_ms), *kept])
-
-
-def log_safe_evidence(bad: int, n: int, limit: float) -> float:
-    """ln E against a rate of `limit` or more: the mean likelihood ratio of four healthy rates."""
-    logs = [
-        bad * math.log(share) + (n - bad) * math.log((1 - share * limit) / (1 - limit))
-        for share in SAFE_SHARES
-    ]
-    most = max(logs)
-    return most + math.log(sum(math.exp(each - most) for each in logs) / len(logs))
 
 
 def _is_paused(state: State) -> bool:

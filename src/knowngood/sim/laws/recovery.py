@@ -27,7 +27,6 @@ PROOF_CALLS = 70  # without a failure, fewer calls are not evidence of 20 agains
 SAFE_EVIDENCE = 20.0
 MOMENT_MS = 5_000  # between a decision and its apply, where nothing is held
 MISSED = 3  # failures that another intake may have written too late for this engine to see
-MANY = 5_000  # calls: their likelihood ratio is still a number
 SAFE_SHARES = (1 / 2, 1 / 4, 1 / 10, 1 / 50)  # how healthy, as a share of the limit
 
 
@@ -37,13 +36,20 @@ def upper(bad: int, n: int) -> float:
     return rate + 1.645 * math.sqrt(rate * (1 - rate) / n) + 3 / n
 
 
-def safe_evidence(bad: int, n: int, limit: float) -> float:
-    """E against a rate of `limit` or more: the mean likelihood ratio of four healthy rates."""
-    ratios = (
-        (share * limit / limit) ** bad * ((1 - share * limit) / (1 - limit)) ** (n - bad)
+def log_safe_evidence(bad: int, n: int, limit: float) -> float:
+    """ln E against a rate of `limit` or more: the mean likelihood ratio of four healthy rates.
+
+    In logarithms: thousands of calls against a high limit prove more than a float can hold. No call
+    that went well can be of a version that always fails.
+    """
+    if limit >= 1:
+        return math.inf if n > bad else 0.0
+    logs = [
+        bad * math.log(share) + (n - bad) * math.log((1 - share * limit) / (1 - limit))
         for share in SAFE_SHARES
-    )
-    return sum(ratios) / len(SAFE_SHARES)
+    ]
+    most = max(logs)
+    return most + math.log(sum(math.exp(each - most) for each in logs) / len(logs))
 
 
 class Recovery(Checker):
@@ -97,7 +103,7 @@ class Recovery(Checker):
         # With two intakes an engine may have missed a few calls, good ones or bad ones.
         alone = self.world.plan.engine_count == 1
         enough, bad = (SAFE_EVIDENCE, tally.bad) if alone else (2.0, max(0, tally.bad - MISSED))
-        if safe_evidence(bad, min(tally.n, MANY), limit) < enough - 1e-6:
+        if log_safe_evidence(bad, tally.n, limit) < math.log(enough) - 1e-6:
             self.fail(f"{name_of(state)}: {tally.bad} of {tally.n} prove nothing")
 
     def _baseline_calls(self, state: State) -> int:
