@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from knowngood.core.asking import Alarm, Purpose, Stage
+from knowngood.core.decide import decide
 from knowngood.core.errors import NothingAsked, StaleAnswer
 from knowngood.core.evolve import ended, evolve
 from knowngood.core.model import (
@@ -191,6 +192,16 @@ def test_levels_in_turn_until_somebody_looks():
     assert told == [("on-call", "author"), ("on-call",), ("on-call", "author"), ("*",)]
     assert all(p.thread == story.state.incident.id for p in pages(done))
     assert len({p.key for p in pages(done)}) == 4
+
+
+def test_the_authors_of_a_level_are_who_pushed_the_version():
+    """The log knows who did it; the policy need not."""
+    story = asked(QUIET)
+    alarms = tuple(replace(a, told_ms=a.told_ms - 6 * MINUTE) for a in story.state.alarms)
+    state = replace(story.state, alarms=alarms)
+    seen = replace(story.observed(), authors={"v1": "cem", "v2": "dee"})
+    (page,) = pages(decide(state, seen, story.policy, story.now_ms).actions)
+    assert page.targets == ("on-call", "author", "cem", "dee")
 
 
 def test_an_acknowledgement_stops_it():

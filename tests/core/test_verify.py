@@ -19,6 +19,7 @@ from tests.core.build import (
     ALL_SILENT,
     BAD,
     DAY,
+    DEFAULT,
     FAIR,
     FINE,
     HEALTHY_DAY,
@@ -267,6 +268,18 @@ def test_a_rollback_that_does_not_help_is_a_critical_incident_of_its_own(windows
     (told,) = pages(done)
     assert told.severity is Severity.CRITICAL and "rollback-failed" in told.key
     assert says in told.body and "v0" in told.body and "Contact: " in told.body
+
+
+def test_whoever_pushed_the_versions_is_called():
+    """R15: the original authors, by the versions themselves, and whom the policy names besides."""
+    start = verifying("error_critical", since=LATE)
+    authors = {"v1": "ann (unverified)", "v2": "ben"}
+    seen = replace(since_the_switch(start, v1=BAD), authors=authors)
+    rules = replace(DEFAULT, authors=("cem", "ben"))
+    _, done = settled(start, seen, rules)
+    (told,) = pages(done)
+    assert "Contact: ben, who pushed v2; ann, who pushed v1; cem." in told.body
+    assert told.targets == ("on-call", "author", "ann", "ben")
 
 
 def test_a_failed_rollback_is_critical_whatever_it_began_as():

@@ -41,6 +41,38 @@ def test_nobody_promotes_alone(shop):
     assert (said["actor"], said["because"], said["detail"]["version"]) == ("ben", "ready", "v2")
 
 
+def asked(shop):
+    """The messages to whoever may agree."""
+    waiting = shop.world.runtime.store.outbox.due(shop.world.clock.ms, 100)
+    return [message for message in waiting if message.audience == "approvers"]
+
+
+def test_who_could_agree_is_told_once(shop):
+    """A note with the command that agrees, to the approvers by name; a page to nobody."""
+    assert asked(shop) == []
+    for _ in range(3):
+        shop.ana.refused("/api/promote", 409, **NOW)
+    (note,) = asked(shop)
+    assert note.purpose is Purpose.NOTE and note.targets == ("approvers", "ada", "ben")
+    assert note.subject == f"ana asks for an approval: {PROMPT}:v2 in production"
+    assert note.body.startswith("ready. it needs 2 people")
+    assert f"`knowngood approve {PROMPT} v2 --because ...` agrees" in note.body
+    kinds = [e["kind"] for e in shop.vera.get("/api/audit", prompt=PROMPT)["entries"]]
+    assert kinds.count("promotion.asked") == 1
+    shop.otto.refused("/api/promote", 409, **NOW)
+    shop.world.clock.ms += 24 * 3_600_000
+    shop.ana.refused("/api/promote", 409, **NOW)
+    assert [each.subject.split()[0] for each in asked(shop)] == ["ana", "otto", "ana"]
+
+
+def test_nobody_is_told_of_what_nobody_asks_for(shop):
+    """A rehearsal, and a promotion that other gates refuse as well."""
+    shop.ana.refused("/api/promote", 409, dry_run=True, **NOW)
+    shop.ana.post("/api/promote", environment="staging", **NOW)
+    error = shop.ana.refused("/api/promote", 409, **NOW)
+    assert "soak" in error["known"] and asked(shop) == []
+
+
 def test_who_promotes_is_not_who_approved(shop):
     """An approver's own word does not open the gate for himself, whatever name he claims."""
     shop.ben.post("/api/approvals", **ORDER)
@@ -165,6 +197,7 @@ def test_a_release_needs_the_word_for_every_member(shop):
     order = {"name": "spring", "because": "go", "now": True}
     shop.ben.post("/api/approvals", **ORDER)
     error = shop.ana.refused("/api/releases/promote", 409, **order)
+    assert [note.prompt for note in asked(shop)] == ["faq"]
     assert error["known"] == ["approvals"] and "faq:f1" in error["message"]
     done = shop.ben.post("/api/approvals", release="spring", because="read both")
     assert set(done["members"]) == {f"{PROMPT}:v2", "faq:f1"}

@@ -154,6 +154,14 @@ def test_that_nothing_goes_out_is_trouble(office, answer):
     eventually(lambda: not desk.trouble(), WAIT_S)
 
 
+def test_a_note_that_is_refused_is_no_trouble(office):
+    """Nobody was to be woken by it; whether pages go out is not known from it."""
+    made = office(one=Channel(Rejected("no notes here")))
+    made.queue("a", purpose=Purpose.NOTE)
+    made.until(lambda: made.told)
+    assert made.trouble() == ""
+
+
 def test_one_channel_that_works_is_enough(office):
     """Then people are told, and the log says what is wrong with the other."""
     bad, good = Channel(*[Rejected("404")] * 5), Channel()

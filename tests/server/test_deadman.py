@@ -2,6 +2,7 @@
 
 import pytest
 
+from knowngood.core.asking import Purpose
 from knowngood.core.model import Change, Notify, Severity
 from knowngood.server.deadman import EVERY_MS, DeadMan
 from knowngood.server.settings import BadSettings
@@ -60,17 +61,18 @@ def test_not_while_a_prompt_cannot_be_looked_at(alive, watchdog):
     assert len(watchdog.calls) == 1
 
 
-def test_not_while_something_is_overdue(alive, watchdog):
-    """A message that nobody takes from the outbox."""
+@pytest.mark.parametrize(("purpose", "signs"), [(Purpose.PAGE, 1), (Purpose.NOTE, 4)])
+def test_not_while_a_page_is_overdue(alive, watchdog, purpose, signs):
+    """A page that nobody takes from the outbox; what wakes nobody may wait."""
     engine = alive.runtime.engine
     engine.deliver = lambda post, now_ms: None
-    note = Notify("a", "on-call", Severity.HIGH, "", "")
+    note = Notify("a", "on-call", Severity.HIGH, "", "", purpose)
     seen = Change("production", "cs", 0, (note,), "system")
     engine.store.states.apply([seen], alive.clock.ms)
     beat(alive)
     assert len(watchdog.calls) == 1
     beat(alive, 180)
-    assert len(watchdog.calls) == 1
+    assert len(watchdog.calls) == signs
 
 
 @pytest.mark.parametrize("reply", [Reply(500), Reply(hang=True)])

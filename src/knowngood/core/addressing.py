@@ -5,12 +5,11 @@ from collections.abc import Collection, Mapping
 from knowngood.core.asking import Purpose
 from knowngood.core.handing import FOLLOWS
 from knowngood.core.history import Outgoing
-from knowngood.core.people import Person
+from knowngood.core.people import AUTHOR, Person
 from knowngood.core.policy import PolicyFile
 from knowngood.core.steps.escalate import EVERYBODY
 
 LOG = "log"  # the kind of channel that reaches a file, and nobody's pocket
-AUTHOR = "author"  # whoever the prompt's policy names as its authors, besides the role's bearers
 
 
 def channels_of(

@@ -19,12 +19,15 @@ from knowngood.core.model import (
     Severity,
     Standing,
     State,
+    Told,
     Wait,
 )
 from knowngood.core.people import ApprovalRule, EscalationRule
-from knowngood.core.steps.case import to_first_level
+from knowngood.core.steps.case import QUIET_ENVIRONMENTS, env_option, to_first_level
 
 GATE = "approvals"
+APPROVERS = "approvers"  # the audience of whoever may agree, besides them by name
+ASKED = "asked:"  # the notice that they were told
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +150,48 @@ def _seen(state: State, version: str, who: str, because: str, now_ms: int) -> tu
         )
         for alarm in state.alarms
         if unapproved_version(alarm.thread) == version
+    )
+
+
+def ask_for(
+    state: State,
+    version: str,
+    gate: Gate,
+    because: str,
+    voters: Voters,
+    rule: ApprovalRule,
+    now_ms: int,
+) -> tuple[Action, ...]:
+    """Tell whoever may agree that somebody wants to promote the version; once a request.
+
+    It is one request while the same person asks for the same version, until the route moves or an
+    approval would have ended. Nothing is put into force: a note, and no page.
+    """
+    who = voters.requester
+    mine = f"{ASKED}{version}:{who}:"
+    before = [notice for notice in state.told if notice.startswith(mine)]
+    if any(now_ms - int(n.rsplit(":", 1)[1]) < rule.valid_ms for n in before):
+        return ()
+    named, env = f"{state.prompt} {version}", env_option(state)
+    given = {approval.actor for approval in valid_approvals(state, version, now_ms)}
+    others = tuple(name for name in voters.approvers if name not in {who, *given})
+    told = Notify(
+        key=f"{state.environment}/{state.prompt}:{mine}{now_ms}",
+        audience=APPROVERS,
+        severity=Severity.LOW,
+        subject=f"{who or 'somebody'} asks for an approval: {state.prompt}:{version} in "
+        f"{state.environment}",
+        body=f"{because}. {gate.because}. `knowngood approve {named}{env} --because ...` agrees; "
+        f"`knowngood gates {named}{env}` shows all that it has to pass.",
+        targets=(APPROVERS, *others),
+    )
+    detail = {"version": version, "requester": who, "who_can": list(others)}
+    quiet = state.environment in QUIET_ENVIRONMENTS
+    return (
+        *(Told(old, forget=True) for old in before),
+        Told(f"{mine}{now_ms}"),
+        Record("promotion.asked", because, detail),
+        *(() if quiet else (told,)),
     )
 
 

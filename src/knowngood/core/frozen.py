@@ -61,6 +61,7 @@ def freeze(state: State, observed: Observed, now_ms: int) -> dict[str, Any]:
         "unfit": dict(observed.unfit),
         "partners": [to_data(replace(p, state=_lean(p.state))) for p in observed.partners],
         "arms": to_data(observed.arms) if observed.arms else None,
+        "authors": dict(observed.authors),
     }
 
 
@@ -84,6 +85,7 @@ def thaw(data: Mapping[str, Any]) -> FrozenLook:
         unfit=data.get("unfit", {}),
         partners=tuple(from_data(Partner, each) for each in data.get("partners", ())),
         arms=from_data(Arms, data["arms"]) if data.get("arms") else None,
+        authors=data.get("authors", {}),
     )
     return FrozenLook(from_data(State, data["state"]), observed, data["now_ms"])
 

@@ -349,6 +349,7 @@ class Observed:
     partners: tuple[Partner, ...] = ()  # what is served was released with these
     unfit: Mapping[str, str] = field(default_factory=dict)  # no targets, by their evaluations: why
     arms: Arms | None = None  # of a comparison that is asked now
+    authors: Mapping[str, str] = field(default_factory=dict)  # by version: who pushed it
 
     def evidence(self, version: str) -> Evidence:
         """What was reported of the version; empty when nothing was."""

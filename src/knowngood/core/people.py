@@ -7,6 +7,7 @@ from typing import Any
 from knowngood.core.asking import Purpose
 
 ON_CALL = "on-call"  # whose page it is when nobody else has to decide
+AUTHOR = "author"  # who pushed the versions, and whoever the policy names, besides the bearers
 CHANGES = "changes"  # the audience that hears of each move of a route
 # What a kind of channel takes unless its `purposes` say otherwise; the others take everything. A
 # pager is not for notes. Moves of routes are for what keeps them by themselves: a person's channel

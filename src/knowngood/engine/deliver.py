@@ -113,12 +113,12 @@ def hand_over_due(
     channel: str,
     clock: Callable[[], int],
     goes_on: Callable[[], bool] = lambda: True,
-    told: Callable[[Delivery], None] = lambda delivery: None,
+    told: Callable[[Delivery, Outgoing], None] = lambda delivery, message: None,
 ) -> list[Delivery]:
     """Hand the channel what is due for it; its answers, which are in the delivery log.
 
     One message that fails stands before no other. Ends early when `goes_on` says so; `told` hears
-    of each answer once it is written.
+    of each answer once it is written, and to which message.
     """
     made: list[Delivery] = []
     handed_count = 0
@@ -138,7 +138,7 @@ def hand_over_due(
             case Later():
                 continue
         post.store.deliveries.add(made[-1])
-        told(made[-1])
+        told(made[-1], each.message)
     return made
 
 

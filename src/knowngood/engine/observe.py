@@ -13,6 +13,7 @@ from knowngood.core.model import (
     Related,
     Sibling,
     State,
+    Verifying,
 )
 from knowngood.core.policy import PolicyFile
 from knowngood.core.release import Release
@@ -26,7 +27,7 @@ from knowngood.ports import Store
 LIVE_MS = 15_000  # a process that was heard of within this is connected (definitions.md)
 SILENT_MS = 3_600_000  # one that was not heard for longer than this is no longer expected
 MAX_PARTNERS = 200  # four of the largest releases that overlap; whoever chains more has one product
-MAX_PROVIDERS = 50_000  # remembered answers; more versions than this are not routed at once
+MAX_PUSHED = 50_000  # remembered answers; more versions than this are not routed at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,14 @@ def _heard(clients: list[ClientSeen], now_ms: int, listening_since_ms: int) -> _
 
 
 @dataclass(frozen=True, slots=True)
+class _Pushed:
+    """What of a version's push is looked at again and again."""
+
+    provider: str | None
+    author: str
+
+
+@dataclass(frozen=True, slots=True)
 class Others:
     """What is known of the other prompts: of the same provider, related, or released with it."""
 
@@ -79,7 +88,7 @@ class Outlook:
         self.comparisons = Comparisons(store.series, store.units)
         self._heard: dict[str, _Heard] = {}
         self._fleets: dict[str, State] = {}
-        self._providers: dict[tuple[str, str], str | None] = {}
+        self._pushed: dict[tuple[str, str], _Pushed] = {}
 
     def begin_tick(self) -> None:
         """Forget what was shared: the next look reads it afresh."""
@@ -116,6 +125,7 @@ class Outlook:
             partners=others.partners,
             unfit=unfit(self.store, state, policy, now_ms) if is_target_due(state) else {},
             arms=self.comparisons.arms(state, until_ms, now_ms),
+            authors=self._authors(state),
         )
 
     def _fleet_of(self, environment: str) -> State:
@@ -133,13 +143,28 @@ class Outlook:
         """The provider that the suspect's configuration declares, if it does."""
         if state.route is None:
             return None
-        key = (state.prompt, state.route.suspect.version)
-        if key not in self._providers:
-            if len(self._providers) >= MAX_PROVIDERS:
-                self._providers.clear()
-            declared = self.store.registry.get(*key).content.config.get("provider")
-            self._providers[key] = declared if isinstance(declared, str) else None
-        return self._providers[key]
+        return self._of(state.prompt, state.route.suspect.version).provider
+
+    def _authors(self, state: State) -> dict[str, str]:
+        """Who pushed the versions that a page may be about."""
+        versions = [arm.version for arm in state.route.arms] if state.route else []
+        if isinstance(state.phase, Verifying):
+            versions.append(state.phase.from_version)
+        if state.incident is not None:
+            versions.append(state.incident.version)
+        pushed = {v: self._of(state.prompt, v).author for v in dict.fromkeys(versions)}
+        return {version: author for version, author in pushed.items() if author}
+
+    def _of(self, prompt: str, version: str) -> _Pushed:
+        key = (prompt, version)
+        if key not in self._pushed:
+            if len(self._pushed) >= MAX_PUSHED:
+                self._pushed.clear()
+            found = self.store.registry.get(prompt, version)
+            declared = found.content.config.get("provider")
+            provider = declared if isinstance(declared, str) else None
+            self._pushed[key] = _Pushed(provider, found.author)
+        return self._pushed[key]
 
 
 def census(

@@ -1,9 +1,17 @@
 """The second person of a promotion: who may agree, who has, and the agreement itself."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
-from knowngood.core.approvals import Voters, approve, people_needed, valid_approvals
+from knowngood.core.approvals import (
+    Voters,
+    approvals_gate,
+    approve,
+    ask_for,
+    people_needed,
+    valid_approvals,
+)
 from knowngood.core.errors import StaleState
 from knowngood.core.model import Action, Change, State
 from knowngood.server.act import ATTEMPTS, Ask, carry_out, check_ask, result_of
@@ -81,6 +89,27 @@ def approve_release(
             **when("at", now_ms),
         }
     raise AssertionError("the last attempt returns or raises")
+
+
+def tell_approvers(desk: Desk, pairs: Sequence[tuple[State, str]], ask: Ask, now_ms: int) -> None:
+    """What was refused for want of a second person is told to those who could be one, once.
+
+    A state that has changed meanwhile is left alone: whoever asks again is told again.
+    """
+    voters = voters_of(desk, ask.caller, now_ms)
+    changes = []
+    for state, version in pairs:
+        rule = desk.policy.for_prompt(state.prompt).approvals
+        gate = approvals_gate(state, version, rule, voters, now_ms)
+        if gate.is_open:
+            continue
+        actions = ask_for(state, version, gate, ask.because, voters, rule, now_ms)
+        if actions:
+            here = state.environment, state.prompt, state.revision
+            changes.append(Change(*here, actions, ask.actor, desk.policy.revision))
+    if changes and not ask.dry_run:
+        with suppress(StaleState):
+            desk.store.states.apply(changes, now_ms)
 
 
 def _changes(desk: Desk, pairs: Sequence[tuple[State, str]], ask: Ask, now_ms: int) -> list[Change]:

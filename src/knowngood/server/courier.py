@@ -12,8 +12,9 @@ from threading import Event, Lock, Thread
 import structlog
 
 from knowngood.core.addressing import reaching
+from knowngood.core.asking import Purpose
 from knowngood.core.errors import KnowngoodError
-from knowngood.core.history import Delivery, Outcome
+from knowngood.core.history import Delivery, Outcome, Outgoing
 from knowngood.engine.deliver import Post, hand_over_due, settle
 from knowngood.ports import Clock
 
@@ -31,7 +32,7 @@ class NothingGoesOut(KnowngoodError):
 
 @dataclass(slots=True)
 class _Round:
-    """One channel's thread, and what was wrong last: with the channel, and with the store."""
+    """One channel's thread, and what was wrong last: with a page there, and with the store."""
 
     wake: Event = field(default_factory=Event)
     thread: Thread | None = None
@@ -55,7 +56,7 @@ class Courier:
         """Settle what has ended, and wake every channel (engine.loop.Engine.deliver).
 
         Raises what the store raises, and NothingGoesOut while no channel that could wake somebody
-        takes anything.
+        takes a page.
         """
         if self._stop.is_set():  # what is due is in the outbox, for the next server
             return
@@ -116,9 +117,10 @@ class Courier:
 
         hand_over_due(post, channel, self._clock.now_ms, goes_on, self._note(mine))
 
-    def _note(self, mine: _Round) -> Callable[[Delivery], None]:
-        def note(delivery: Delivery) -> None:
-            if delivery.outcome in FAILING:
+    def _note(self, mine: _Round) -> Callable[[Delivery, Outgoing], None]:
+        def note(delivery: Delivery, message: Outgoing) -> None:
+            # A note that is refused wakes nobody either way.
+            if delivery.outcome in FAILING and message.purpose is Purpose.PAGE:
                 mine.refused = f"{delivery.channel}: {delivery.answer}"
             elif delivery.outcome is Outcome.DELIVERED:
                 mine.refused = ""

@@ -9,6 +9,8 @@ from threading import Lock, Thread
 import structlog
 
 from knowngood.adapters.egress import Egress, Failed, Refused
+from knowngood.core.asking import Purpose
+from knowngood.engine.deliver import WAITING_MAX
 from knowngood.engine.loop import Engine
 
 EVERY_MS = 60_000
@@ -60,9 +62,10 @@ class DeadMan:
 
 
 def is_overdue(engine: Engine, now_ms: int) -> bool:
-    """Whether a message or a look at a prompt should have had its turn a minute ago."""
+    """Whether a page or a look at a prompt should have had its turn a minute ago."""
     before_ms = now_ms - OVERDUE_MS
-    if engine.store.outbox.due(before_ms, 1):
+    late = engine.store.outbox.due(before_ms, WAITING_MAX)
+    if any(message.purpose is Purpose.PAGE for message in late):
         return True
     due = engine.reconciler.due
     return bool(due) and due[0][0] < before_ms

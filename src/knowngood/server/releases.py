@@ -3,7 +3,8 @@
 from collections.abc import Callable
 from typing import Any
 
-from knowngood.core.errors import BadLadder, BadRequest, NotRouted, StaleState
+from knowngood.core.approvals import GATE as APPROVALS
+from knowngood.core.errors import BadLadder, BadRequest, GateClosed, NotRouted, StaleState
 from knowngood.core.history import AuditEntry
 from knowngood.core.model import FLEET, Action, Change, Partner, State
 from knowngood.core.news import with_news
@@ -12,6 +13,7 @@ from knowngood.core.routing import new_salt
 from knowngood.core.steps.jointly import check_fresh, joined, leader
 from knowngood.engine.observe import unfit
 from knowngood.server.act import ATTEMPTS, Ask, check_ask, rollback
+from knowngood.server.approvals import tell_approvers
 from knowngood.server.desk import Desk
 from knowngood.server.rollouts import (
     Steps,
@@ -124,7 +126,14 @@ def promote(
     def decide(state: State, member: Member) -> tuple[Action, ...]:
         return promotion_actions(desk, state, member.version, ask, steps, now_ms)
 
-    return _carry_out_all(desk, environment, found, ask, decide, salt, now_ms)
+    try:
+        return _carry_out_all(desk, environment, found, ask, decide, salt, now_ms)
+    except GateClosed as error:
+        if error.known == [APPROVALS]:
+            states = [desk.store.states.get(environment, m.prompt) for m in found.members]
+            versions = [member.version for member in found.members]
+            tell_approvers(desk, list(zip(states, versions, strict=True)), ask, now_ms)
+        raise
 
 
 def _refuse_unequal(desk: Desk, environment: str, found: Release, steps: Steps) -> None:

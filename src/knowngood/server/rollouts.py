@@ -37,7 +37,7 @@ from knowngood.server.act import (
     partners_of,
     result_of,
 )
-from knowngood.server.approvals import approvals_data, voters_of
+from knowngood.server.approvals import approvals_data, tell_approvers, voters_of
 from knowngood.server.desk import Desk, within
 from knowngood.server.roles import ANYBODY, Caller, Role
 from knowngood.server.words import wait_data, when
@@ -89,7 +89,12 @@ def promote(
         return promotion_actions(desk, state, wanted, ask, steps, now_ms)
 
     before = promoted_before(desk, ask, now_ms)
-    done = carry_out(desk, environment, name, ask, decide, now_ms, before=before)
+    try:
+        done = carry_out(desk, environment, name, ask, decide, now_ms, before=before)
+    except GateClosed as error:
+        if error.known == [APPROVALS]:
+            tell_approvers(desk, [(desk.store.states.get(environment, name), wanted)], ask, now_ms)
+        raise
     return result_of(desk, done, now_ms)
 
 

@@ -20,12 +20,14 @@ from knowngood.core.model import (
     State,
     Wait,
 )
-from knowngood.core.people import EscalationRule
+from knowngood.core.people import AUTHOR, EscalationRule
 from knowngood.core.rules import PromptPolicy
 from knowngood.core.runbook_pick import runbook_of_page
 from knowngood.core.window import to_row
 
 USUAL_ENVIRONMENT = "production"  # what a command acts on that names none
+
+UNVERIFIED = " (unverified)"  # after a name that was claimed in the local mode
 
 QUIET_ENVIRONMENTS = ("staging",)  # breaches there are recorded and page nobody
 
@@ -91,7 +93,8 @@ def page(
     said += runbook_line(key, case.findings)
     if case.state.environment not in QUIET_ENVIRONMENTS:
         note = Notify(key, audience, severity, subject, said, purpose, thread, question)
-        return (to_first_level(replace(note, evidence=body), case.policy.escalation),)
+        first = to_first_level(replace(note, evidence=body), case.policy.escalation)
+        return (replace(first, targets=with_authors(case, first.targets)),)
     if not _is_drill(case):
         return ()
     said = f"For {audience}, if this were no drill: {said}"
@@ -108,6 +111,18 @@ def to_first_level(note: Notify, rule: EscalationRule) -> Notify:
     if first.targets == (note.audience,):  # it says the same
         return replace(note, channels=first.channels)
     return replace(note, targets=first.targets, channels=first.channels)
+
+
+def with_authors(case: Case, targets: tuple[str, ...]) -> tuple[str, ...]:
+    """The targets, with the authors by name where these are among them."""
+    if AUTHOR not in targets:
+        return targets
+    return tuple(dict.fromkeys((*targets, *map(name_of, case.observed.authors.values()))))
+
+
+def name_of(actor: str) -> str:
+    """The name that the policy's people bear; of one that nothing proves, as it was claimed."""
+    return actor.removesuffix(UNVERIFIED)
 
 
 def resolved(

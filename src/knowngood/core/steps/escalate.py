@@ -13,7 +13,7 @@ from knowngood.core.handing import onward_key
 from knowngood.core.model import FLEET, Action, Notify, Record, SetAlarm, Severity, State, Wait
 from knowngood.core.people import EscalationRule, Level
 from knowngood.core.rules import PromptPolicy
-from knowngood.core.steps.case import Case, Step, page
+from knowngood.core.steps.case import Case, Step, page, with_authors
 from knowngood.core.steps.words import answer_words
 
 EVERYBODY = "*"  # whom the end of an escalation tells
@@ -107,7 +107,8 @@ def _call(case: Case, alarm: Alarm, level: Level, why: str) -> tuple[Notify, ...
         thread=alarm.thread,
         question=question.number if question else None,
     )
-    return tuple(replace(n, targets=level.targets, channels=level.channels) for n in notes)
+    targets = with_authors(case, level.targets)
+    return tuple(replace(n, targets=targets, channels=level.channels) for n in notes)
 
 
 def _commands(state: State, alarm: Alarm) -> str:

@@ -13,6 +13,7 @@ from knowngood.core.model import (
     CountRollback,
     Enter,
     Incident,
+    Notify,
     Outcome,
     Record,
     Response,
@@ -26,9 +27,19 @@ from knowngood.core.model import (
     Verifying,
     Wait,
 )
+from knowngood.core.people import AUTHOR
 from knowngood.core.stats import is_safe, safe_calls, upper_rate
 from knowngood.core.steps.ask import ask_on_call
-from knowngood.core.steps.case import Case, Step, incident_for, page, resolved, title
+from knowngood.core.steps.case import (
+    Case,
+    Step,
+    incident_for,
+    name_of,
+    page,
+    resolved,
+    title,
+    with_authors,
+)
 from knowngood.core.steps.recovery import Recovery, recovery
 from knowngood.core.steps.switch import switch_actions
 from knowngood.core.steps.target import choose_target
@@ -248,19 +259,39 @@ def _escalate(
         if e.standing is Standing.GOOD and e.version != phase.to_version
     ]
     options = f"Other known-good versions: {', '.join(good)}." if good else "No other good version."
-    authors = ", ".join(case.policy.authors) or "the authors of both versions"
-    return page(
+    notes = page(
         case,
         f"{_name(case)}:rollback-failed:{case.generation}",
         "on-call",
         Severity.CRITICAL,
         f"{title(case)}: ROLLBACK FAILED {phase.from_version} -> {phase.to_version}",
-        f"{because}. {options} Contact: {authors}.",
+        f"{because}. {options} Contact: {_contacts(case, phase)}.",
         answers=answer_words(case.state, question) if question else "",
         purpose=Purpose.PAGE,
         thread=f"{_name(case)}:rollback-failed-g{case.generation}",
         question=question.number if question else None,
     )
+    return tuple(_to_authors(case, note) for note in notes)
+
+
+def _to_authors(case: Case, note: Notify) -> Notify:
+    """The page, also for whoever wrote the versions; a drill's is nobody else's."""
+    if note.purpose is not Purpose.PAGE:
+        return note
+    targets = (*(note.targets or (note.audience,)), AUTHOR)
+    return replace(note, targets=with_authors(case, targets))
+
+
+def _contacts(case: Case, phase: Verifying) -> str:
+    """Who pushed the two versions, and whom the policy names besides."""
+    pushed = {
+        version: name_of(case.observed.authors[version])
+        for version in (phase.from_version, phase.to_version)
+        if version in case.observed.authors
+    }
+    named = [name for name in case.policy.authors if name not in pushed.values()]
+    words = [f"{author}, who pushed {version}" for version, author in pushed.items()]
+    return "; ".join((*words, *named)) or "the authors of both versions"
 
 
 def _inconclusive(case: Case, phase: Verifying, seen: Seen) -> Step:
