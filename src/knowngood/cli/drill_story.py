@@ -11,6 +11,7 @@ from typing import Any
 from knowngood.cli.backend import Backend, segment
 from knowngood.cli.demo_story import seconds
 from knowngood.cli.drill_callers import Callers
+from knowngood.cli.options import DEFAULT_URL
 from knowngood.core.drill import (
     DRILL_MARK,
     LIMITS_MS,
@@ -31,6 +32,7 @@ CLEAN_UP_S = 30.0
 GOOD = "drilled"  # the version of a throw-away prompt
 TEXT = "You are the prompt of a drill. Answer in one sentence: {{question}}"
 FOUND = ("rollback.suspected", "incident.opened")
+ASKED, DECLINED = "rollback.requested", "question.declined"
 FAILED = ("rollback.not_recovered", "rollback.inconclusive", "rollback.held")
 
 Tell = Callable[[str], None]
@@ -92,7 +94,8 @@ class Drill:
         except KeyboardInterrupt:
             problem = "interrupted"
         finally:
-            problem = problem or self._clean_up() or ""
+            left = self._clean_up()
+            problem = problem or left or ""
         return self._report(problem, time.monotonic() - began_s)
 
     # --- Before
@@ -168,12 +171,16 @@ class Drill:
         assert entry is not None
         self.at_ms["fault"] = entry["at_ms"]
         self.tell(f"fault: {self.bad} serves everybody ({self.fault.value})")
-        found = self._wait_for(*FOUND)
+        found = self._wait_for(*FOUND, ASKED)
+        if found["kind"] == ASKED:
+            raise DrillFailed(f"{found['actor']} rolled back before anything was found")
         self.at_ms["detect"] = found["at_ms"]
         self.trigger = found["detail"]["findings"][0]["trigger"]
         self.tell(f"detected: {found['because']}")
         self._decide()
-        decided = self._wait_for("rollback.confirmed", "rollback.requested")
+        decided = self._wait_for("rollback.confirmed", ASKED, DECLINED)
+        if decided["kind"] == DECLINED:
+            raise DrillFailed(f"{decided['actor']} declined: {decided['because']}")
         self.at_ms["decide"] = decided["at_ms"]
         if decided["kind"] == "rollback.confirmed":
             self.trigger = decided["detail"]["findings"][0]["trigger"]
@@ -193,12 +200,13 @@ class Drill:
         """For errors the system decides; else the drill says yes at once, or a person does."""
         if self.fault is Fault.ERROR:
             return
-        command = (
-            f"knowngood rollback {self.callers.prompt} {self.good} "
-            f"--env {self.callers.environment} --because 'drill'"
-        )
         if self.hands_on:
-            self.tell(f"your turn: {command}")
+            name, server = self.callers.prompt, self.callers.url
+            where = f"--env {self.callers.environment}"
+            where += f" --url {server}" if server != DEFAULT_URL else ""
+            self.tell(f"your turn: knowngood explain {name} {where}")
+            self.tell(f"           knowngood approve {name} {where} --because '...'")
+            self.tell(f"        or knowngood rollback {name} {self.good} {where} --because '...'")
             return
         body = {
             "prompt": self.callers.prompt,

@@ -94,8 +94,8 @@ def timed(fault: Fault, at_ms: Mapping[str, int], limit_ms: int, recover_ms: int
         took = None if began is None or ended is None else max(0, ended - began)
         if part in (Part.DETECT, Part.DECIDE, Part.ACT):
             # One limit for the three together: what is left of it.
-            spent = (began or 0) - at_ms.get("fault", began or 0)
-            found.append(Timed(part, took, max(0, limit_ms - spent)))
+            left = None if began is None else max(0, limit_ms - began + at_ms["fault"])
+            found.append(Timed(part, took, left))
         else:
             found.append(Timed(part, took, limits[part]))
     return found
