@@ -21,6 +21,9 @@ WAIT_MS = 30_000
 # What people with disabilities need of a page: every rule of these, and the good practice beside.
 AXE_RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 
+# A chart that is neither drawn nor left out; `.loading` is its word where there are no scripts.
+NOT_DRAWN = "[data-chart]:not([hidden]):not(:has(canvas))"
+
 
 def program() -> str:
     """Where the browser is. Skips without one, and says how to get it; on CI it has to be there."""
@@ -93,8 +96,9 @@ class Visitor:
             self.trouble.append(f"{kind}: {text}")
 
     def to(self, path: str) -> Page:
-        """Open a page of the site."""
+        """Open a page of the site, and wait until its charts are drawn."""
         self.page.goto(self.url + path)
+        expect(self.page.locator(NOT_DRAWN)).to_have_count(0)
         return self.page
 
     def excuse(self, pattern: str) -> None:
