@@ -9,7 +9,11 @@ _DO = f"prompt={PROMPT}&back={_BACK}"
 # The server's own route -> addresses. A page that is missing here fails a test.
 PLACES: dict[str, tuple[str, ...]] = {
     "/": ("/", "/?only=incident", "/?text=nobody-has-this", "/?environment=staging"),
-    "/prompts/{name}": (f"/prompts/{PROMPT}", "/prompts/order-status", "/prompts/search-rewriter"),
+    "/prompts/{name}": (
+        f"/prompts/{PROMPT}?span=15m",
+        "/prompts/order-status",
+        "/prompts/translate",
+    ),
     "/do/{verb}": (
         f"/do/rollback?{_DO}",
         f"/do/approve?{_DO}",

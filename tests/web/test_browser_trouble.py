@@ -73,7 +73,9 @@ def test_a_lost_server_is_said_and_found_again(site, come):
     expect(page.locator("#pulse")).to_contain_text("live")
     expect(page.locator("#lost")).to_be_hidden()
     site.stop()
-    expect(page.locator("#lost")).to_contain_text("Not live. The server has not been heard of since")
+    expect(page.locator("#lost")).to_contain_text(
+        "Not live. The server has not been heard of since"
+    )
     expect(page.locator("#pulse")).to_contain_text("not live")
     expect(page.locator("#rows")).to_contain_text("v2.0.0")  # and can still be read
     site.start()
