@@ -40,8 +40,8 @@ check: $(READY) ## Style, types and imports, in seconds
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/python -m pytest -q tests/test_tidy.py
 
-quick: $(READY) ## Tests without PostgreSQL and slow ones, and 200 simulated seeds
-	$(PYTEST) -q -m "not postgres and not slow"
+quick: $(READY) ## Tests without PostgreSQL, browser and slow ones, and 200 simulated seeds
+	$(PYTEST) -q -m "not postgres and not browser and not slow"
 	$(BIN)/python -m knowngood.sim --seeds 200 --seconds 200
 
 sim: $(READY) ## Simulate SEEDS=4000 worlds

@@ -3,6 +3,7 @@
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
+from starlette.testclient import TestClient
 
 from tests.server.world import world as new_world
 
@@ -54,6 +55,7 @@ def test_whatever_is_sent_is_answered_as_described():
     with new_world(allow_hosts=("testserver",)) as made:
         made.route_two()
         made.tick()
+        assert isinstance(made.client, TestClient)
         schema = schemathesis.openapi.from_asgi("/openapi.json", made.client.app)
         for result in schema.get_all_operations():
             attempt(result.ok().as_strategy())  # type: ignore[union-attr]

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+import httpx2
 from starlette.testclient import TestClient
 
 from knowngood.server.app import create_app
@@ -31,7 +32,7 @@ class Clock:
 class World:
     """One server with its caller and its clock."""
 
-    client: TestClient
+    client: httpx2.Client  # to a server in this process, or over the network
     clock: Clock
     runtime: Runtime
     seq: dict[str, int] = field(default_factory=dict)

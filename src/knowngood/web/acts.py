@@ -101,7 +101,8 @@ def _preview(visit: Visit, verb: Verb, given: Given) -> Preview:
     revision = state.revision if state else None
     seen = judged.reason_of(desk, state) if state else ""
     suspect = state.route.suspect.version if state and state.route else ""
-    rehearsed = Ask("dashboard", "rehearsed", dry_run=True, caller=visit.caller)
+    who = visit.caller.name or name_of(visit) or "somebody"
+    rehearsed = Ask(who, "your reason", dry_run=True, caller=visit.caller)
     try:
         result = verb.order(desk, {**given, "suspect": ""}, rehearsed, now_ms)
     except KnowngoodError as error:

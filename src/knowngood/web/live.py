@@ -184,6 +184,7 @@ async def _stream(page: Page, visit: Visit, board: Board) -> AsyncIterator[str]:
         began_s, said_s = loop.time(), loop.time()
         marks = dict(board.bases.get(visit.query("base"), {}))
         seen: object = None
+        is_new = True
         yield "retry: 2000\n\n"
         while loop.time() - began_s < STREAM_S and not visit.server.is_ending:
             now = visit_of(visit.request)
@@ -192,7 +193,9 @@ async def _stream(page: Page, visit: Visit, board: Board) -> AsyncIterator[str]:
                 seen = tick
                 drawn = await _drawn(page, now, board)
                 news = _news(drawn, marks)
-                if news or loop.time() - said_s > STILL_S:
+                # The first word is said at once, changed or not: it tells the page that it is live.
+                if news or is_new or loop.time() - said_s > STILL_S:
+                    is_new = False
                     said_s = loop.time()
                     yield f"data: {json.dumps({'at': drawn.at, **news})}\n\n"
             await asyncio.sleep(BEAT_S)

@@ -10,6 +10,7 @@ from knowngood.web.visit import Visit, url
 
 VERSIONS_SHOWN = 20
 LINES_SHOWN = 30
+GRAVITIES = ("breach", "blind", "unsure", "clear")
 
 
 def view(visit: Visit) -> dict[str, Any]:
@@ -26,7 +27,7 @@ def view(visit: Visit) -> dict[str, Any]:
     return {
         "name": name,
         "here": url(f"/prompts/{name}", visit.environment, span=span if span != USUAL_SPAN else ""),
-        "seen": seen,
+        "seen": {**seen, "sees": sorted(seen["sees"], key=_gravity)},
         "state": seen["state"],
         "row": seen["row"],
         "candidate": _suspect(seen["state"]),
@@ -40,6 +41,11 @@ def view(visit: Visit) -> dict[str, Any]:
         "script": script_url(),
         "told": told(visit),
     }
+
+
+def _gravity(finding: dict[str, Any]) -> int:
+    """Whoever is woken up reads what is wrong first."""
+    return GRAVITIES.index(finding["verdict"])
 
 
 def _suspect(state: dict[str, Any]) -> str:
