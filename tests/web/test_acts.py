@@ -145,3 +145,27 @@ def test_a_viewer_sees_what_would_change_and_may_not_do_it():
         assert "needs the role operator" in text and not form_of(text)
         send(world, ROLLBACK, form, 403, because="x")
         assert served(world) == ["v2.0.0"]
+
+
+def test_a_second_person_is_asked_for_and_agrees():
+    """Who promotes learns that another one has to agree, and asks; that one gives their word."""
+    with site(tokens=(SECRETS["ana"], SECRETS["ben"])) as world:
+        ana = {"Authorization": "Bearer ana:a-secret-of-anas-own"}
+        path, promotion = f"/api/prompts/{PROMPT}/versions", {"prompt": PROMPT, "version": "v1"}
+        world.post(path, 201, headers=ana, version="v1", text="hello")
+        send(world, "/login", {"token": "ana:a-secret-of-anas-own"})
+        text = page(world, "/do/promote", 200, **promotion)
+        assert "Ask for approval" in text
+        text = send(world, "/do/promote", form_of(text), 409, because="it is better").text
+        assert (
+            "Whoever may approve it has been told" in text and "<form" not in text.split("<h1>")[1]
+        )
+        world.client.cookies.clear()
+        send(world, "/login", {"token": "ben:a-secret-of-bens-own"})
+        text = page(world, "/do/agree", 200, **promotion)
+        send(world, "/do/agree", form_of(text), because="I have read it")
+        world.client.cookies.clear()
+        send(world, "/login", {"token": "ana:a-secret-of-anas-own"})
+        send(world, "/do/promote", form_of(page(world, "/do/promote", 200, **promotion)),
+             because="now")  # fmt: skip
+        assert served(world) == ["v1"]

@@ -31,7 +31,7 @@ WHERE = """() => {
 
 def stops(page):
     """Where the focus goes from Tab to Tab, until it leaves the page."""
-    found = []
+    found: list[dict[str, object]] = []
     for _ in range(STOPS_MAX):
         page.keyboard.press("Tab")
         where = page.evaluate(WHERE)

@@ -1,5 +1,7 @@
 """When something is in the way: an old tab, a second click, a lost server, an ended session."""
 
+from typing import Any
+
 import pytest
 from playwright.sync_api import expect
 
@@ -95,18 +97,24 @@ def guarded():
         for version in ("v1.9.0", "v2.0.0"):
             body = {"version": version, "text": version}
             made.post(f"/api/prompts/{PROMPT}/versions", 201, headers=ANA, **body)
-            order = {"prompt": PROMPT, "version": version, "now": True, "because": "x",
-                     "override": ["in_progress"]}  # fmt: skip
+            order: Any = {
+                "prompt": PROMPT,
+                "version": version,
+                "now": True,
+                "because": "x",
+                "override": ["in_progress"],
+            }
             made.post("/api/approvals", headers=BEN, prompt=PROMPT, version=version, because="x")
             made.post("/api/promote", headers=ANA, **order)
         made.tick()
         yield made
 
 
+ANAS = "ana:a-secret-of-anas-own"
 BEN = {"Authorization": "Bearer ben:a-secret-of-bens-own"}
 
 
-def sign_in(page, token="ana:a-secret-of-anas-own"):
+def sign_in(page, token=ANAS):
     page.get_by_label("Your token").fill(token)
     page.get_by_role("button", name="Sign in").click()
 

@@ -15,7 +15,7 @@ from knowngood.core.errors import BadRequest, StaleState
 from knowngood.core.model import Action
 from knowngood.core.steps.case import Case
 from knowngood.core.units import duration_ms
-from knowngood.server import act, answers, rollouts
+from knowngood.server import act, answers, approvals, rollouts
 from knowngood.server.act import Ask, Gradual
 from knowngood.server.desk import Desk
 from knowngood.server.roles import Need, need_of
@@ -117,6 +117,12 @@ def promote(desk: Desk, given: Given, ask: Ask, now_ms: int) -> Data:
     """Up the policy's ladder."""
     place = given["environment"], given["prompt"], _version(given)
     return rollouts.promote(desk, *place, ask, Steps(), now_ms)
+
+
+def agree(desk: Desk, given: Given, ask: Ask, now_ms: int) -> Data:
+    """The second person's word for a promotion."""
+    place = given["environment"], given["prompt"], _version(given)
+    return approvals.approve_promotion(desk, *place, ask, now_ms)
 
 
 def vouch(desk: Desk, given: Given, ask: Ask, now_ms: int) -> Data:
@@ -242,6 +248,15 @@ VERBS: dict[str, Verb] = {
         "/api/promote",
         promote,
         _VERSION,
+    ),
+    "agree": Verb(
+        "Approve a promotion",
+        "Nothing moves by this. Somebody else may begin to serve the version now.",
+        "Approve the promotion",
+        "/api/approvals",
+        agree,
+        _VERSION,
+        is_bound=False,
     ),
     "vouch": Verb(
         "Call it known good",

@@ -6,7 +6,7 @@ from typing import Any
 
 from fastapi import Request, Response
 
-from knowngood.core.errors import Forbidden, KnowngoodError
+from knowngood.core.errors import Forbidden, GateClosed, KnowngoodError
 from knowngood.server import judged, read
 from knowngood.server.act import Ask
 from knowngood.server.errors import NotFound, status_of
@@ -88,6 +88,7 @@ async def _ask(
         "name": name_of(visit),
         "stale": refused,
         "allowed": may(visit.caller.role, verb.need),
+        "can_ask": _wants_a_second(preview.refused),
     }
     return respond(visit, draw("act.html", data), status_of(refused.code) if refused else 200)
 
@@ -108,6 +109,11 @@ def _preview(visit: Visit, verb: Verb, given: Given) -> Preview:
     except KnowngoodError as error:
         return Preview(None, error, revision, seen, suspect)
     return Preview(result, None, revision, seen, suspect)
+
+
+def _wants_a_second(refused: KnowngoodError | None) -> bool:
+    """Whether nothing but another person's word is missing: sending the order asks for it."""
+    return isinstance(refused, GateClosed) and list(refused.known) == ["approvals"]
 
 
 def _meant(verb: Verb, given: Given) -> Given:
