@@ -131,7 +131,7 @@ def _play(
 
 def _until_interrupted(children: "Children", narrator: Narrator) -> None:
     url = "" if children.port == 8000 else f" --url {children.url}"
-    narrator.say(f"\nThe server and its callers go on at {children.url} until Ctrl-C. Try:")
+    narrator.say(f"\nThe server and its callers go on until Ctrl-C: open {children.url}, or try:")
     for command in (f"explain {PROMPT}", "status", f"audit {PROMPT}"):
         narrator.say(f"  knowngood {command}{url}")
     try:
