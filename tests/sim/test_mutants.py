@@ -10,17 +10,12 @@ from knowngood.sim.world import seeded_world
 SECONDS = 400
 SEEDS_MAX = 100  # the rarest needs 21 today; what is rarer has a story
 
-# Random worlds meet these too rarely since people answer in them; a story each is wanted.
-RARE = ("orders_reach_one", "stages_left_apart")
-
 
 @pytest.mark.slow
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
 def test_every_mutant_is_caught(mutant: Mutant):
     """Some law catches the planted bug, in a world where it holds without it."""
     caught = hunt(mutant, SEEDS_MAX, seconds=SECONDS)
-    if caught is None and mutant.name in RARE:
-        pytest.xfail("no random world shows it any more; tests/server/test_releases_together does")
     assert caught, f"{mutant.name} got away"
     assert caught.law in {law.__name__ for laws in PROMISES.values() for law in laws}
 

@@ -40,9 +40,12 @@ def with_answers(plan: Plan, rng: random.Random) -> Plan:
         {"targets": ["on-call"], "ack_timeout": ack[0]},
         {"targets": ["on-call", "author"], "ack_timeout": ack[1]},
     ]
+    repeat = rng.choice((0, 1, 3))
+    triggers["error_high"]["on_timeout"] = rng.choice(("escalate", "escalate", "rollback"))
+    end = rng.choice(("broadcast", "hold", "rollback"))
     defaults |= {
         "triggers": triggers,
-        "escalation": {"levels": levels, "repeat": rng.choice((0, 1, 3))},
+        "escalation": {"levels": levels, "repeat": repeat, "on_exhausted": end},
     }
     # Nobody of this world reads it, and what hears everything hears of each move of a route.
     feed = {"feed": {"kind": "webhook", "url": "https://example.com/moves", "purposes": ["change"]}}

@@ -44,7 +44,7 @@ from knowngood.sim import traps, world
 from knowngood.sim.answerers import ANSWERS
 from knowngood.sim.comparers import COMPARISON
 from knowngood.sim.keepers import RETENTION
-from knowngood.sim.mutants_answers import ANSWER_MUTANTS
+from knowngood.sim.mutants_answers import ANSWER_MUTANTS, ANSWER_STORIES
 from knowngood.sim.mutants_comparison import COMPARISON_MUTANTS, COMPARISON_STORIES
 from knowngood.sim.mutants_releases import RELEASE_MUTANTS, RELEASE_STORIES
 from knowngood.sim.mutants_retention import RETENTION_MUTANTS
@@ -435,6 +435,7 @@ STORIES: Mapping[Callable[[], list[Patch]], Callable[[], Scenario]] = {
     **ROLLOUT_STORIES,
     **COMPARISON_STORIES,
     **RELEASE_STORIES,
+    **ANSWER_STORIES,
 }
 ACTIVITY_OF = {
     **dict.fromkeys(RETENTION_MUTANTS, RETENTION),

@@ -83,6 +83,8 @@ def lead_unsaid() -> list[Patch]:
 
 RELEASE_STORIES: Mapping[Callable[[], list[Patch]], Callable[[], Scenario]] = {
     partners_left_behind: traps_releases.one_that_breaks,
+    orders_reach_one: traps_releases.release_that_is_paused,
+    stages_left_apart: traps_releases.release_that_climbs,
     gives_way_apart: traps_releases.gradual_release,
     paused_apart: traps_releases.target_of_one_that_fails,
     half_aborted: traps_releases.abort_when_one_is_through,

@@ -39,6 +39,27 @@ def gradual_release() -> Scenario:
     return story
 
 
+def release_that_is_paused() -> Scenario:
+    """A person pauses one of the two, and lets it go on: both stay, and both go on."""
+    story = released()
+    story.at("1:05", FAQ).pause()
+    for prompt in (BOT, FAQ):
+        story.expect("1:50", prompt).climbing(NEW, 10).paused(by="ann")
+    story.at("1:55").resume()
+    for prompt in (BOT, FAQ):
+        story.expect("2:30", prompt).climbing(NEW, 50)
+    return story
+
+
+def release_that_climbs() -> Scenario:
+    """Nothing is wrong with it: both are on the same stage at every moment."""
+    story = released()
+    for prompt in (BOT, FAQ):
+        story.expect("1:10", prompt).climbing(NEW, 10)
+        story.expect("1:35", prompt).climbing(NEW, 50)
+    return story
+
+
 def target_of_one_that_fails() -> Scenario:
     """What one of them goes back to fails: both are paused, and one person resumes both."""
     story = released(now=True)

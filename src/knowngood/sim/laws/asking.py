@@ -3,11 +3,12 @@
 from typing import TYPE_CHECKING
 
 from knowngood.core.asking import Purpose, Stage
+from knowngood.core.evolve import incident_of
 from knowngood.core.model import Change, Confirming, Notify, Record, SetQuestion, State, Steady
 from knowngood.core.steps.case import QUIET_ENVIRONMENTS
 from knowngood.engine.ingest import closed_until_ms
 from knowngood.sim.engines import SimEngine
-from knowngood.sim.laws.base import Checker, StateKey, name_of
+from knowngood.sim.laws.base import Checker, StateKey, name_of, records_of, silence_answers
 from knowngood.sim.laws.following import Following
 from knowngood.sim.laws.processes import Timely
 from knowngood.sim.watch import Applied
@@ -23,22 +24,46 @@ class Unanswered(Following, Timely):
 
     def judge(self, event: Applied) -> None:
         """Whoever tells a question further tells people, in a thread that no answer has closed."""
-        for change in event.changes:
-            lines = (a for a in change.actions if isinstance(a, Record))
-            overdue = any(line.kind == "question.overdue" for line in lines)
+        for change, before in zip(event.changes, event.before, strict=True):
+            overdue = records_of(change, "question.overdue")
+            if not overdue:
+                continue
             pages = [a for a in change.actions if isinstance(a, Notify)]
-            if overdue and not pages and change.environment not in QUIET_ENVIRONMENTS:
+            held = any(notice.startswith("held:") for notice in before.told)
+            held = held or bool(records_of(change, "rollback.held"))
+            if not (pages or held) and change.environment not in QUIET_ENVIRONMENTS:
                 self.fail(f"{change.prompt}: a question is overdue, and nobody is told")
+            proven = any(f["verdict"] == "breach" for f in overdue[0].detail["findings"])
+            rules = self.world.policy.for_prompt(before.prompt)
+            goes = silence_answers(rules, before, change, event.now_ms)
+            back = records_of(change, "rollback.switched") or records_of(change, "rollback.gradual")
+            if goes and proven and not (back or held):
+                self.fail(f"{name_of(before)}: silence is an answer, and nothing is rolled back")
 
     def wrong(self, state: State, engine: SimEngine) -> str | None:
         """A question whose time is over, about a version that fails beyond doubt."""
         question = state.question
-        if question is None or question.due_ms > engine.clock_ms:
+        if question is None:
+            return None
+        if question.due_ms > engine.clock_ms and not self._in_vain(state):
             return None
         if not isinstance(state.phase, Steady | Confirming):
             return None
         fails = self.fails_beyond_doubt(state, question.version, closed_until_ms(engine.clock_ms))
         return f"question {question.number} is overdue" if fails else None
+
+    def _in_vain(self, state: State) -> bool:
+        """Whether everybody was called for the question, and that is an answer to it."""
+        rules, question = self.world.policy.for_prompt(state.prompt), state.question
+        if rules.escalation.on_exhausted != "rollback" or question is None:
+            return False
+        limits = [t.limit_ms or 0 for t in rules.triggers if t.name == question.trigger]
+        asked_ms = question.due_ms - (limits[0] if limits else 0)
+        return question.stage is Stage.ASKED and any(
+            alarm.exhausted and alarm.told_ms > asked_ms
+            for alarm in state.alarms
+            if state.incident and incident_of(alarm.thread) == state.incident.id
+        )
 
 
 class Heard(Checker):

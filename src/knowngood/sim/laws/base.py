@@ -4,7 +4,10 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from knowngood import wire
+from knowngood.core.asking import Stage
+from knowngood.core.evolve import incident_of
 from knowngood.core.model import Change, MoveRoute, Record, State, Version
+from knowngood.core.rules import PromptPolicy
 from knowngood.engine.reconcile import Look
 from knowngood.ports import Page, UnitKey
 from knowngood.sim.clients import SimClient
@@ -109,6 +112,11 @@ def kinds_of(change: Change) -> set[str]:
     return {action.kind for action in change.actions if isinstance(action, Record)}
 
 
+def records_of(change: Change, kind: str) -> list[Record]:
+    """The audit lines of a kind that a change writes."""
+    return [a for a in change.actions if isinstance(a, Record) and a.kind == kind]
+
+
 def lead_of(change: Change) -> str | None:
     """The prompt whose decision this change followed, in the same transaction."""
     lines = (action for action in change.actions if isinstance(action, Record))
@@ -128,3 +136,21 @@ def moved(event: Applied) -> list[tuple[State, State]]:
         for change, before, after in zip(event.changes, event.before, event.after, strict=True)
         if any(isinstance(action, MoveRoute) for action in change.actions)
     ]
+
+
+def silence_answers(rules: PromptPolicy, before: State, change: Change, now_ms: int) -> bool:
+    """Whether the policy has the change roll back because nobody has answered.
+
+    Its question's time is over where that says `on_timeout: rollback`, or everybody was called in
+    vain for its incident where the policy says `on_exhausted: rollback`.
+    """
+    question, incident = before.question, before.incident
+    if question is None or incident is None or question.stage is not Stage.ASKED:
+        return False
+    if "question.overdue" not in kinds_of(change):
+        return False
+    mine = [t for t in rules.triggers if t.name == question.trigger]
+    if question.due_ms <= now_ms and any(t.on_timeout == "rollback" for t in mine):
+        return True
+    in_vain = any(a.exhausted and incident_of(a.thread) == incident.id for a in before.alarms)
+    return rules.escalation.on_exhausted == "rollback" and in_vain

@@ -15,6 +15,7 @@ from knowngood.core.errors import (
 )
 from knowngood.core.model import (
     WHOLE_BP,
+    Change,
     Confirming,
     MoveRoute,
     Notify,
@@ -33,6 +34,7 @@ from knowngood.sim.laws.base import (
     kinds_of,
     name_of,
     rollbacks,
+    silence_answers,
 )
 from knowngood.sim.people import Asked
 from knowngood.sim.watch import Applied, Refused
@@ -133,16 +135,20 @@ class OneOutcome(Checker):
         if event.generation_after != known + moved:
             self.fail(f"generation {known} -> {event.generation_after}")
         self.generations[environment] = event.generation_after
+        changes = {change.prompt: change for change in event.changes}
         for record, before, _ in rollbacks(event):
-            self._switched(record, before)
+            self._switched(record, before, changes[before.prompt], event.now_ms)
 
-    def _switched(self, record: Record, before: State) -> None:
+    def _switched(self, record: Record, before: State, change: Change, now_ms: int) -> None:
         key = (*key_of(before), generation_of(before))
         if key in self.switched:
             self.fail(f"{name_of(before)}: a second rollback of generation {key[2]}")
         self.switched.add(key)
         led = "together" in record.detail  # another prompt's breach was confirmed
-        if record.detail["automatic"] and not led and not isinstance(before.phase, Confirming):
+        if not record.detail["automatic"] or led or isinstance(before.phase, Confirming):
+            return
+        rules = self.world.policy.for_prompt(before.prompt)
+        if not silence_answers(rules, before, change, now_ms):
             self.fail(f"{name_of(before)}: an automatic rollback that nothing confirmed")
 
     def refused(self, event: Refused) -> None:

@@ -15,6 +15,7 @@ from knowngood.sim.laws.base import (
     name_of,
     records,
     rollbacks,
+    silence_answers,
     went_along,
 )
 from knowngood.sim.watch import Applied
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 # The rule in force, written down a second time on purpose: from its formulas (how it decides, "How
 # much evidence is enough"), and from nothing in core.
 ALPHA = 1e-3
+ALPHA_ASKED = 1e-2  # of what a person is asked about, also where silence is their answer
 START_WEIGHT = 0.5
 DAILY_WEIGHT = 0.5
 DAY_S = 86_400
@@ -95,7 +97,7 @@ class Evidence(Checker):
             until_ms = max((f["until_ms"] for f in findings_of(record)), default=0)
             self.suspected[*key_of(before), generation_of(before)] = until_ms
         for record, before, _ in records(event, "rollback.confirmed"):
-            self._recount(record, before, event)
+            self._recount(record, before, event, silent=self._is_silence(before, event))
         for record, before, _ in rollbacks(event):
             if record.detail["automatic"] and not records(event, "rollback.confirmed"):
                 self.fail(f"{name_of(before)}: switched by itself without frozen evidence")
@@ -106,6 +108,12 @@ class Evidence(Checker):
             if moves and change.actor == "system" and not reasons and not went_along(change):
                 self.fail(f"{change.prompt}: the system moved a route without a breach")
             self._note(before, after, event)
+
+    def _is_silence(self, before: State, event: Applied) -> bool:
+        """Whether a question that nobody answered, and no suspicion, leads to the rollback."""
+        change = next(change for change in event.changes if change.prompt == before.prompt)
+        rules = self.world.policy.for_prompt(before.prompt)
+        return silence_answers(rules, before, change, event.now_ms)
 
     def _note(self, before: State, after: State, event: Applied) -> None:
         """Where each version's evidence begins: its deploy, or the end of its last alarm."""
@@ -122,14 +130,15 @@ class Evidence(Checker):
                     next_ms = -(-event.now_ms // BUCKET_MS) * BUCKET_MS
                     self.begun_ms[*key_of(after), action.version] = next_ms
 
-    def _recount(self, record: Record, before: State, event: Applied) -> None:
-        found = [f for f in findings_of(record) if f["metric"] == "error_rate"]
-        if not found:
+    def _recount(self, record: Record, before: State, event: Applied, *, silent: bool) -> None:
+        given = findings_of(record)
+        found = [f for f in given if f["metric"] == "error_rate"]
+        if not (given if silent else found):
             self.fail(f"{name_of(before)}: a rollback without a finding")
         for finding in found:
-            self._finding(finding, before, event)
+            self._finding(finding, before, event, silent=silent)
 
-    def _finding(self, f: dict[str, Any], before: State, event: Applied) -> None:
+    def _finding(self, f: dict[str, Any], before: State, event: Applied, *, silent: bool) -> None:
         name, proof = f"{name_of(before)} {f['version']}", f["proof"]
         begun_ms = self.begun_ms.get((*key_of(before), f["version"]), 0)
         if f["since_ms"] < self.routed_ms.get((*key_of(before), f["version"]), 0):
@@ -137,11 +146,12 @@ class Evidence(Checker):
         if f["until_ms"] > closed_until_ms(event.clock_ms):
             self.fail(f"{name}: evidence from buckets that are still open")
         suspected_ms = self.suspected.get((*key_of(before), generation_of(before)), f["until_ms"])
-        if f["until_ms"] <= suspected_ms:
+        if f["until_ms"] <= suspected_ms and not silent:
             self.fail(f"{name}: confirmed on nothing newer than the suspicion")
         self._gate(name, f, before, begun_ms)
         low, high = (share * proof["limit"] for share in HEALTHY_SHARES)
-        if not low - 1e-9 <= proof["healthy"] <= high + 1e-9 or proof["alpha"] > ALPHA:
+        most = ALPHA_ASKED if silent else ALPHA
+        if not low - 1e-9 <= proof["healthy"] <= high + 1e-9 or proof["alpha"] > most:
             words = f"{proof['healthy']:.3%} at level {proof['alpha']}"
             self.fail(f"{name}: held against a healthy rate of {words}")
         self._evidence(name, f, before, begun_ms)
