@@ -43,6 +43,21 @@ def test_an_untouched_history_is_whole(shop):
     assert (data["lines"], data["head"], data["expected_id"]) == (5, head, newest["id"])
 
 
+def test_the_head_is_kept_elsewhere_and_found_again(shop):
+    """Number, time and hash of the newest line, on one line; the same without a server."""
+    said = shop.run("audit", "head")
+    assert said.exit_code == 0 and shop.run("audit", "head", "--db", "kg.db").stdout == said.stdout
+    number, at, kept = said.stdout.split()
+    newest = json.loads(shop.run("audit", "--limit", "1", "--json").stdout)["entries"][0]
+    assert (int(number), kept) == (newest["id"], newest["hash"])
+    data = json.loads(shop.run("audit", "head", "--json").stdout)
+    assert data == {"id": newest["id"], "at": at, "hash": kept}
+    assert re.fullmatch(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z", at)
+    assert shop.run("rollback", BOT, "--because", "back").exit_code == 0
+    assert verified(shop, "--expect", kept).exit_code == 0
+    assert shop.run("audit", "head", "--expect", kept).exit_code == 2
+
+
 @pytest.mark.parametrize(
     ("statement", "broken"),
     [

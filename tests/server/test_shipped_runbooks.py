@@ -38,7 +38,12 @@ def start(tmp_path):
 def rehearsed(world, name, environment="production"):
     """What each step of a rehearsal says, by step."""
     incident = world.state(environment).incident
-    where = {"incident": incident.id} if incident else {"prompt": PROMPT}
+    return rehearsed_of(world, name, incident.id if incident else "")
+
+
+def rehearsed_of(world, name, incident):
+    """The same of one incident."""
+    where = {"incident": incident} if incident else {"prompt": PROMPT}
     made = world.post("/api/runbook-runs", runbook=name, dry_run=True, **where)
     return {step["step"]: (step["mark"], step["words"]) for step in made["steps"]}
 
@@ -214,26 +219,98 @@ def test_metrics_blind(start):
     assert marks(rehearsed(world, "metrics-blind"))["reporting"] == "passed"
 
 
+OTHERS = ("faq", "search")
+
+
+def with_others(world):
+    """Three prompts of one provider, each with a version that came today."""
+    for prompt in (PROMPT, *OTHERS):
+        for version in ("v1.9.0", "v2.0.0"):
+            content = {"text": f"You are {prompt} {version}.", "config": {"provider": "acme"}}
+            path = f"/api/prompts/{prompt}/versions"
+            world.post(path, 201, version=version, **content)
+            order = {"version": version, "now": True, "override": ["in_progress", "soak"]}
+            world.post("/api/promote", prompt=prompt, because="deploy", **order)
+        for _ in range(3):
+            serve(world, ())
+
+
+def until(world, failing, holds):
+    """Calls go on, and fail, until it holds."""
+    for _ in range(60):
+        if holds():
+            return
+        serve(world, failing)
+    raise AssertionError("it never came to that")
+
+
+def serve(world, failing, kind="provider"):
+    """A second of calls of every prompt, on what its route says."""
+    rows = []
+    for prompt in (PROMPT, *OTHERS):
+        route = world.runtime.store.states.get("production", prompt).route
+        for arm in route.arms if route else ():
+            bad = 4 if prompt in failing and arm.version == "v2.0.0" else 0
+            counts = {"ok": 97 if bad else 100, "errors": {kind: bad} if bad else {}}
+            rows.append({"prompt": prompt, "version": arm.version, "ago_ms": 0, **counts})
+    world.post("/api/observations", **world.batch(rows=rows))
+    world.tick()
+
+
+def incidents(world):
+    """The open incident of each prompt that has one."""
+    found = {p: world.runtime.store.states.get("production", p).incident for p in (PROMPT, *OTHERS)}
+    return {prompt: incident for prompt, incident in found.items() if incident}
+
+
+def switches(world):
+    """Why each prompt was rolled back that was."""
+    lines = world.get("/api/audit", limit=500)["entries"]
+    return {
+        line["prompt"]: line["because"] for line in lines if line["kind"] == "rollback.switched"
+    }
+
+
 def test_provider_outage(start):
-    """No rollback in it; pausing without a rollout says so, and goes on."""
+    """Every prompt of it fails: no step of it rolls back, for none of them."""
     world = start()
-    world.route_two()
-    world.live(20, "v2.0.0", 97, 3)
-    found = rehearsed(world, "provider-outage")
-    assert marks(found)["provider"] == "would_ask"
-    assert all("rollback" not in words for _, words in found.values())
-    assert marks(found)["over"] == "would_wait"
+    with_others(world)
+    everything = (PROMPT, *OTHERS)
+    until(world, everything, lambda: set(incidents(world)) == set(everything))
+    for incident in incidents(world).values():
+        shown = world.get("/api/runbooks/provider-outage", incident=incident.id)
+        assert shown["values"]["provider"] == "acme"
+        found = rehearsed_of(world, "provider-outage", incident.id)
+        assert marks(found)["provider"] == "would_ask"
+        assert all("rollback" not in words for _, words in found.values())
+        assert marks(found)["over"] == "would_wait"
 
 
-def test_several_prompts(start):
-    """The related prompts are named, and this one would go back."""
+def test_several_prompts(start, capsys):
+    """Related prompts fail while an unrelated one of the same provider is well: a cascade.
+
+    They go back by themselves where a version came today, and the page names this runbook; whoever
+    leads is told what fails together, and takes back what is still there.
+    """
     world = start(f"policy: 1\nrelated: [[{PROMPT}, faq]]\n")
-    world.route_two()
-    world.live(20, "v2.0.0", 97, 3)
-    shown = world.get("/api/runbooks/several-prompts", incident=world.state().incident.id)
-    assert shown["values"]["related"] == "faq"
-    found = rehearsed(world, "several-prompts")
-    assert marks(found)["rollback"] == "would_do"
+    with_others(world)
+    until(world, (PROMPT, "faq"), lambda: set(incidents(world)) == {PROMPT, "faq"})
+    for prompt, other in ((PROMPT, "faq"), ("faq", PROMPT)):
+        incident = incidents(world)[prompt]
+        shown = world.get("/api/runbooks/several-prompts", incident=incident.id)
+        assert shown["values"]["related"] == other and shown["values"]["good_version"] == "v1.9.0"
+        found = rehearsed_of(world, "several-prompts", incident.id)
+        serves = world.runtime.store.states.get("production", prompt).route.weight_bp("v2.0.0")
+        words = "v1.9.0: would_switch" if serves else "off the route already"
+        assert found["rollback"][0] == "would_do" and words in found["rollback"][1]
+        assert marks(found)["others"] == "would_ask"
+    until(world, (PROMPT, "faq"), lambda: bool(switches(world)))
+    for prompt, because in switches(world).items():
+        other = "faq" if prompt == PROMPT else PROMPT
+        assert f"together with {other}, while search is well" in because
+        page = f"runbook show several-prompts --incident production/{prompt}"
+        assert page in capsys.readouterr().out
+    assert "search" not in incidents(world)
 
 
 def test_flapping(start):

@@ -12,7 +12,7 @@ from knowngood.cli.options import DEFAULT_URL, Db, Json, Token, Url
 from knowngood.cli.output import heading, print_json, say, table, when
 from knowngood.core.explain import arms_words, duration
 
-SHOW, REPLAY, VERIFY = "show", "replay", "verify"
+SHOW, REPLAY, VERIFY, HEAD = "show", "replay", "verify", "head"
 WORDS = (SHOW, REPLAY)
 # Shown in their own way, or not at all.
 APART = ("findings", "gates", "windows", "now_ms", "frozen", "together")
@@ -23,7 +23,8 @@ def audit(
     name: Annotated[
         str,
         typer.Argument(
-            metavar="NAME", help="One prompt; or `show` or `replay` before an ID; or `verify`."
+            metavar="NAME",
+            help="One prompt; or `show` or `replay` before an ID; or `verify`, or `head`.",
         ),
     ] = "",
     entry: Annotated[
@@ -53,11 +54,15 @@ def audit(
     `audit show ID` shows one line with the evidence that was frozen in it. `audit replay ID` makes
     its decision again from that evidence, and exits 1 when it comes out differently. `audit verify`
     follows the chain of hashes over all lines and prints its head; it exits 1 where a line was
-    changed, removed or inserted, or when the hash that `--expect` names is in it no more.
+    changed, removed or inserted, or when the hash that `--expect` names is in it no more. `audit
+    head` prints the newest line's place, time and hash on one line, to be kept elsewhere.
     """
     backend = connect(url, token, db=db)
     if name == VERIFY and not entry:
         _verify(backend, expect, as_json)
+        return
+    if name == HEAD and not entry and not expect:
+        _head(backend, as_json)
         return
     if expect:
         raise Usage("--expect goes with `audit verify`")
@@ -136,6 +141,17 @@ def _verify(backend: Backend, expect: str, as_json: bool) -> None:
             say(f"  line {expected_id} has the hash that was kept elsewhere")
     if is_missing or not answer["whole"]:
         raise typer.Exit(1)
+
+
+def _head(backend: Backend, as_json: bool) -> None:
+    newest = backend.get("/api/audit", limit=1)["entries"]
+    if not newest:
+        raise Usage("nothing has happened here yet: there is no head", next_step="knowngood push")
+    head = {name: newest[-1][name] for name in ("id", "at", "hash")}
+    if as_json:
+        print_json(head)
+    else:
+        say(" ".join(str(value) for value in head.values()))
 
 
 def _lines(count: int) -> str:
