@@ -1,5 +1,7 @@
 """Without a mouse: everything can be reached, seen and done with keys alone."""
 
+from typing import Any
+
 import pytest
 from playwright.sync_api import expect
 
@@ -31,7 +33,7 @@ WHERE = """() => {
 
 def stops(page):
     """Where the focus goes from Tab to Tab, until it leaves the page."""
-    found: list[dict[str, object]] = []
+    found: list[dict[str, Any]] = []
     for _ in range(STOPS_MAX):
         page.keyboard.press("Tab")
         where = page.evaluate(WHERE)

@@ -13,7 +13,9 @@ from tests.web.opened import opened
 pytestmark = pytest.mark.browser
 
 PATH = f"/prompts/{PROMPT}"
-ANA = {"Authorization": "Bearer ana:a-secret-of-anas-own"}
+ANAS, VERAS = "ana:a-secret-of-anas-own", "vera:a-secret-of-veras-own"
+ANA = {"Authorization": f"Bearer {ANAS}"}
+BEN = {"Authorization": "Bearer ben:a-secret-of-bens-own"}
 
 
 def served(site):
@@ -97,21 +99,12 @@ def guarded():
         for version in ("v1.9.0", "v2.0.0"):
             body = {"version": version, "text": version}
             made.post(f"/api/prompts/{PROMPT}/versions", 201, headers=ANA, **body)
-            order: Any = {
-                "prompt": PROMPT,
-                "version": version,
-                "now": True,
-                "because": "x",
-                "override": ["in_progress"],
-            }
+            order: dict[str, Any] = {"prompt": PROMPT, "version": version, "because": "x"}
+            order |= {"now": True, "override": ["in_progress"]}
             made.post("/api/approvals", headers=BEN, prompt=PROMPT, version=version, because="x")
             made.post("/api/promote", headers=ANA, **order)
         made.tick()
         yield made
-
-
-ANAS = "ana:a-secret-of-anas-own"
-BEN = {"Authorization": "Bearer ben:a-secret-of-bens-own"}
 
 
 def sign_in(page, token=ANAS):
@@ -158,13 +151,13 @@ def test_an_ended_session_is_said_on_the_open_page(guarded, come):
     sign_in(page)
     expect(page).to_have_url(guarded.url + PATH)
     expect(page.locator("#pulse")).to_contain_text("live")
-    ann.excuse(".")
+    ann.excuse("ERR_")
 
 
 def test_a_viewer_is_told_whom_to_ask(guarded, come):
     """Every page can be read; an order says which role it takes."""
     page = come(guarded).to(f"/do/rollback?prompt={PROMPT}")
-    sign_in(page, "vera:a-secret-of-veras-own")
+    sign_in(page, VERAS)
     expect(page.get_by_role("alert")).to_contain_text("needs the role operator")
     expect(page.get_by_role("button", name="Roll back now")).to_have_count(0)
 
