@@ -91,6 +91,12 @@ def fleet(
     }
 
 
+def row_of(desk: Desk, environment: str, prompt: str, now_ms: int) -> dict[str, Any]:
+    """One prompt as a line of the fleet; one that nobody has routed yet is a line, too."""
+    state = desk.store.states.get(environment, prompt)
+    return _row(_glance(state, desk.glances(environment).get(prompt), now_ms), now_ms)
+
+
 def _glance(state: State, look: Look | None, now_ms: int) -> Glance:
     if look is None or state.route is None or now_ms - look.now_ms > LOOKBACK_MS:
         return Glance(state, None, None)

@@ -6,12 +6,13 @@ from knowngood.core.incident_record import Record, first_trigger
 from knowngood.core.model import Comparison
 from knowngood.core.window import Bucket
 from knowngood.server import charts
-from knowngood.server.charts import Chart, Limit, Mark, Point, Sheet
+from knowngood.server.charts import Chart, Limit, Mark, Point, Sheet, TableRow
 from knowngood.server.desk import Desk
 from knowngood.server.figures import at_least, points_of, shared_out, width_for
 
 MARGIN_SHARE = 0.15  # of the incident's length, shown before and after it
 MARGIN_MS = (15_000, 1_800_000)  # at least and at most
+NAMES = ("error-rate", "traffic-share", "p99", "quality", "propagation")
 
 
 def charts_of(desk: Desk, record: Record, theme: str, *, is_wide: bool = False) -> list[Chart]:
@@ -37,6 +38,11 @@ def charts_of(desk: Desk, record: Record, theme: str, *, is_wide: bool = False) 
         title = "Processes that serve the good version, after the switch"
         found.append(Chart("propagation", title, charts.propagation(record.spread, sheet)))
     return found
+
+
+def table_of(desk: Desk, record: Record) -> list[TableRow]:
+    """The figures behind the charts, the newest first."""
+    return charts.table_of(_drawn(desk, record, charts.LIGHT, False)[0])
 
 
 def _limits(record: Record) -> dict[str, list[Limit]]:

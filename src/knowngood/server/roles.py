@@ -70,7 +70,8 @@ _PAGE = Need(Role.VIEWER, door=Door.PAGE)
 _ON_PAGE = Need(Role.OPERATOR, hurried=True, door=Door.PAGE)
 _DOOR = Need(hurried=True, door=Door.OPEN)
 
-_INCIDENT = "/api/incidents/{environment}/{prompt}/{number}"
+_ONE = "/incidents/{environment}/{prompt}/{number}"
+_INCIDENT = f"/api{_ONE}"
 
 # Every route of the server, as the application spells it; a test walks them all.
 API: dict[tuple[str, str], Need] = {
@@ -158,6 +159,13 @@ PAGES: dict[tuple[str, str], Need] = {
     ("GET", "/prompts/{name}"): _PAGE,
     ("GET", "/live/prompts/{name}"): _PAGE,
     ("GET", "/charts/prompts/{name}/{chart}"): _PAGE,
+    ("GET", "/incidents"): _PAGE,
+    ("GET", "/live/incidents"): _PAGE,
+    ("GET", _ONE): _PAGE,
+    ("GET", f"/live{_ONE}"): _PAGE,
+    ("GET", f"/charts{_ONE}/{{chart}}"): _PAGE,
+    ("GET", f"{_ONE}/postmortem"): _PAGE,
+    ("GET", f"{_ONE}/files/{{file}}"): _PAGE,
     ("GET", "/do/{verb}"): _PAGE,
     ("POST", "/do/{verb}"): _ON_PAGE,
     ("GET", "/login"): _DOOR,

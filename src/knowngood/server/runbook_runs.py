@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
-from knowngood.core.errors import Forbidden, StaleState
+from knowngood.core.errors import BadRequest, Forbidden, StaleState
 from knowngood.core.explain import duration
 from knowngood.core.history import AuditEntry
 from knowngood.core.runbook import Approve, Check, Runbook, Step, StepKind, Until
@@ -71,15 +71,31 @@ def begin(
     return run_data(desk, desk.store.runs.save(run, [line]), now_ms)
 
 
-def answer(desk: Desk, run_id: str, word: Word | None, ask: Ask, now_ms: int) -> dict[str, Any]:
+def answer(
+    desk: Desk,
+    run_id: str,
+    word: Word | None,
+    ask: Ask,
+    now_ms: int,
+    *,
+    step: str | None = None,
+) -> dict[str, Any]:
     """Go on with the step that is next, by a person's word where it needs one.
 
-    Without a word, what needs none is done and what needs one is left. Raises UnknownRun,
-    RunClosed, Forbidden, BadRequest or StaleState.
+    Without a word, what needs none is done and what needs one is left. `step`, if given, is the one
+    that is meant. Raises UnknownRun, RunClosed, Forbidden, BadRequest or StaleState.
     """
     run = desk.store.runs.get(run_id)
     runbook = runbook_of(desk, run)
     check_ask(ask, because=False)
+    if step is not None:
+        _refuse_another(run, runbook, step)
+    return _answered(desk, run, runbook, word, ask, now_ms)
+
+
+def _answered(
+    desk: Desk, run: Run, runbook: Runbook, word: Word | None, ask: Ask, now_ms: int
+) -> dict[str, Any]:
     step = next_step(run, runbook)
     if step is None:
         return run_data(desk, run, now_ms)
@@ -88,6 +104,26 @@ def answer(desk: Desk, run_id: str, word: Word | None, ask: Ask, now_ms: int) ->
     refuse_word(run, step, word, ask.because)
     after = _done(desk, run, runbook, step, word, ask, now_ms)
     return run_data(desk, after, now_ms)
+
+
+def _refuse_another(run: Run, runbook: Runbook, name: str) -> Step:
+    """The step that is meant, if it is the next. Raises BadRequest or StaleState."""
+    step = next((each for each in runbook.steps if each.name == name), None)
+    if step is None:
+        raise BadRequest(
+            f"{run.runbook} has no step {name[:80]!r}", known=[each.name for each in runbook.steps]
+        )
+    following = next_step(run, runbook)
+    if following is not None and following.name == name:
+        return step
+    there = run.of(name)
+    if there is None:
+        before = following.title if following else "nothing"
+        raise StaleState(f"it is not the turn of {step.title!r} yet: {before!r} comes first")
+    raise StaleState(
+        f"{step.title!r} is {there.mark.value} already, by {there.actor}: {there.words}",
+        next_step="look again: the run has gone on",
+    )
 
 
 def runbook_of(desk: Desk, run: Run) -> Runbook:
@@ -286,6 +322,23 @@ def _rehearsed(desk: Desk, run: Run, runbook: Runbook, ask: Ask, now_ms: int) ->
         "steps": steps,
         "next": None,
     }
+
+
+def rehearse(desk: Desk, run_id: str, name: str, word: Word, ask: Ask, now_ms: int) -> list[str]:
+    """What the word would do to the step that is next, in words. Raises as `answer` would."""
+    run = desk.store.runs.get(run_id)
+    runbook = runbook_of(desk, run)
+    step = _refuse_another(run, runbook, name)
+    refuse_word(run, step, word, ask.because)
+    if word is Word.SKIP:
+        return [f"{step.title}: it is skipped, and the run goes on"]
+    if word is Word.DECLINE:
+        return [f"{step.title}: it is declined, and the run stops"]
+    if isinstance(step.work, Approve):
+        return [f"{step.title}: approved as {step.work.role}, and the run goes on"]
+    mark, words = _rehearse(desk, run, runbook, step, replace(ask, dry_run=True), now_ms)
+    fails = mark == Mark.FAILED.value
+    return [f"{step.title}: {'it would fail: ' if fails else ''}{words or 'done'}"]
 
 
 def _rehearse(

@@ -15,7 +15,7 @@ from knowngood.core.errors import BadRequest, StaleState
 from knowngood.core.model import Action
 from knowngood.core.steps.case import Case
 from knowngood.core.units import duration_ms
-from knowngood.server import act, answers, approvals, rollouts
+from knowngood.server import act, answers, approvals, incident_orders, incidents, rollouts
 from knowngood.server.act import Ask, Gradual
 from knowngood.server.desk import Desk
 from knowngood.server.roles import Need, need_of
@@ -23,7 +23,24 @@ from knowngood.server.rollouts import Steps
 
 Given = Mapping[str, str]
 Data = dict[str, Any]
-Order = Callable[[Desk, Given, Ask, int], Data]
+Order = Callable[..., Data]  # (desk, given, ask, now_ms), and the library where it is needed
+BECAUSE_CHARS_MAX = 2_000
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """A further field that a page asks for."""
+
+    label: str
+    hint: str
+    usual: str = ""
+
+
+ASKED = {
+    "for": Field("For how long", "such as 30m or 2h", "1h"),
+    "of": Field("Which incident it repeats", "its id, such as production/NAME/g3.1"),
+    "person": Field("Who", "the name of a person"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +60,11 @@ class Verb:
     keeps: tuple[str, ...] = ("environment", "prompt")
     is_bound: bool = True
     is_grave: bool = False
-    asks_for: str = ""  # a further field that the page asks for
+    asks_for: str = ""  # one of ASKED
+    asks_why: str = "Why"  # what the field for the reason is called
+    why_chars_max: int = BECAUSE_CHARS_MAX
+    is_about_harm: bool = True  # what is wrong now is the reason that is offered
+    needs_library: bool = False
 
     @property
     def need(self) -> Need:
@@ -160,6 +181,8 @@ def _version(given: Given) -> str:
 _BACK = ("environment", "prompt", "to", "suspect")
 _ANSWER = ("environment", "prompt", "thread", "number")
 _VERSION = ("environment", "prompt", "version")
+_INCIDENT = ("environment", "prompt", "incident")
+_NAMED = "/api/incidents/{environment}/{prompt}/{number}"
 
 VERBS: dict[str, Verb] = {
     "rollback": Verb(
@@ -289,5 +312,80 @@ VERBS: dict[str, Verb] = {
         "Turn on",
         "/api/automation",
         release,
+    ),
+    "note": Verb(
+        "Add a note",
+        "It stands in the timeline of the incident, which only grows.",
+        "Add the note",
+        f"{_NAMED}/notes",
+        incident_orders.note,
+        (*_INCIDENT, "update", "next"),
+        is_bound=False,
+        asks_why="Note",
+        why_chars_max=incidents.TEXT_CHARS_MAX,
+        is_about_harm=False,
+    ),
+    "role": Verb(
+        "Give somebody a role",
+        "Everybody sees who does what. The last word on a role holds.",
+        "Give the role",
+        f"{_NAMED}/roles",
+        incident_orders.role,
+        (*_INCIDENT, "role"),
+        is_bound=False,
+        asks_for="person",
+        is_about_harm=False,
+    ),
+    "false_positive": Verb(
+        "Close as a false positive",
+        "Nothing was wrong: the record says so, and the version is watched anew.",
+        "It was a false positive",
+        f"{_NAMED}/close",
+        incident_orders.false_positive,
+        _INCIDENT,
+        is_bound=False,
+        is_about_harm=False,
+    ),
+    "duplicate": Verb(
+        "Close as a duplicate",
+        "The record names the incident that this one repeats.",
+        "It is a duplicate",
+        f"{_NAMED}/close",
+        incident_orders.duplicate,
+        _INCIDENT,
+        is_bound=False,
+        asks_for="of",
+        is_about_harm=False,
+    ),
+    "review": Verb(
+        "Mark as reviewed",
+        "It was what it seemed, and has been gone over.",
+        "It is reviewed",
+        f"{_NAMED}/close",
+        incident_orders.review,
+        _INCIDENT,
+        is_bound=False,
+        is_about_harm=False,
+    ),
+    "runbook": Verb(
+        "Run the runbook",
+        "Its steps are gone through one by one. Nothing is ordered before you say so at its step.",
+        "Begin",
+        "/api/runbook-runs",
+        incident_orders.begin,
+        (*_INCIDENT, "runbook"),
+        is_bound=False,
+        is_about_harm=False,
+        needs_library=True,
+    ),
+    "step": Verb(
+        "Go on with the runbook",
+        "The step is done once, and stands in the timeline with your name.",
+        "Do it",
+        "/api/runbook-runs/answer",
+        incident_orders.step,
+        (*_INCIDENT, "run", "step", "word"),
+        is_bound=False,
+        is_about_harm=False,
     ),
 }

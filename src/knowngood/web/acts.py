@@ -2,6 +2,7 @@
 
 import secrets
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from fastapi import Request, Response
@@ -11,7 +12,7 @@ from knowngood.server import judged, read
 from knowngood.server.act import Ask
 from knowngood.server.errors import NotFound, status_of
 from knowngood.server.roles import may
-from knowngood.server.verbs import VERBS, Verb
+from knowngood.server.verbs import ASKED, VERBS, Order, Verb
 from knowngood.web.forms import Given, Once, actor_of, given_of, name_of, remember_name
 from knowngood.web.visit import Visit, draw, frame, go, respond, url, visit_of
 
@@ -32,7 +33,7 @@ class Preview:
 async def ask(request: Request) -> Response:
     """What would change, and the question whether to do it."""
     visit, verb = visit_of(request), _verb(request)
-    given = {name: visit.query(name) for name in (*verb.keeps, "because", "for", "back")}
+    given = {name: visit.query(name) for name in (*verb.keeps, verb.asks_for, "because", "back")}
     given["environment"] = visit.environment
     return await _ask(visit, verb, given)
 
@@ -62,7 +63,7 @@ async def _done(visit: Visit, verb: Verb, given: Given) -> Response:
         actor_of(visit, given), given.get("because", ""), revision=bound, caller=visit.caller
     )
     result = await visit.server.act(
-        verb.order, visit.server.desk, given, order, visit.server.clock.now_ms()
+        _order(visit, verb), visit.server.desk, given, order, visit.server.clock.now_ms()
     )
     response = go(_with_result(_back(given), result))
     remember_name(response, given)
@@ -81,7 +82,8 @@ async def _ask(
         "verb": verb,
         "preview": preview,
         "kept": kept,
-        "lasts": given.get("for") or "1h",
+        "field": ASKED.get(verb.asks_for),
+        "value": given.get(verb.asks_for) or (ASKED[verb.asks_for].usual if verb.asks_for else ""),
         "because": given.get("because") or preview.reason,
         "back": _back(given),
         "once": secrets.token_urlsafe(16),
@@ -93,6 +95,12 @@ async def _ask(
     return respond(visit, draw("act.html", data), status_of(refused.code) if refused else 200)
 
 
+def _order(visit: Visit, verb: Verb) -> Order:
+    if verb.needs_library:
+        return partial(verb.order, library=visit.server.library)
+    return verb.order
+
+
 def _preview(visit: Visit, verb: Verb, given: Given) -> Preview:
     """The order rehearsed. The revision is read first: a change after that is noticed."""
     desk, now_ms = visit.server.desk, visit.now_ms
@@ -100,12 +108,12 @@ def _preview(visit: Visit, verb: Verb, given: Given) -> Preview:
     if given.get("prompt"):
         state = desk.state(given["environment"], desk.resolve(given["prompt"])[0])
     revision = state.revision if state else None
-    seen = judged.reason_of(desk, state) if state else ""
+    seen = judged.reason_of(desk, state) if state and verb.is_about_harm else ""
     suspect = state.route.suspect.version if state and state.route else ""
     who = visit.caller.name or name_of(visit) or "somebody"
     rehearsed = Ask(who, "your reason", dry_run=True, caller=visit.caller)
     try:
-        result = verb.order(desk, {**given, "suspect": ""}, rehearsed, now_ms)
+        result = _order(visit, verb)(desk, {**given, "suspect": ""}, rehearsed, now_ms)
     except KnowngoodError as error:
         return Preview(None, error, revision, seen, suspect)
     return Preview(result, None, revision, seen, suspect)
@@ -157,8 +165,11 @@ def our_page(where: str) -> str:
 
 def _with_result(back: str, result: dict[str, Any]) -> str:
     entry = result.get("id")
+    if result.get("outcome") == "begun":  # it goes on, and the page shows how
+        return back
     said = f"done={entry}" if entry else "done=0"
-    return f"{back}{'&' if '?' in back else '?'}{said}"
+    where, _, place = back.partition("#")
+    return f"{where}{'&' if '?' in where else '?'}{said}{f'#{place}' if place else ''}"
 
 
 def told(visit: Visit) -> dict[str, Any] | None:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import OrderedDict
+from collections.abc import Callable, Coroutine
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -9,7 +10,7 @@ from fastapi import Request, Response
 from fastapi.responses import JSONResponse
 
 from knowngood.core.errors import UnknownChart
-from knowngood.server import bundle, prompt_charts, renderer
+from knowngood.server import bundle, incident_charts, incidents, prompt_charts, renderer
 from knowngood.server.charts import DARK, LIGHT, Chart
 from knowngood.web.visit import HEADERS, Visit, visit_of
 
@@ -34,9 +35,21 @@ class Gallery:
     async def get(self, visit: Visit, name: str, span: str, theme: str) -> Drawing:
         """A prompt's charts by name, and the figures behind them."""
         key = (visit.environment, name, span, theme, visit.now_ms // FRESH_MS)
+        return await self._kept(key, lambda: visit.server.read(_drawing, visit, name, span, theme))
+
+    async def get_incident(self, visit: Visit, named: str, theme: str, *, is_wide: bool) -> Drawing:
+        """An incident's charts by name, and the figures behind them."""
+        key = ("incident", named, theme, is_wide, visit.now_ms // FRESH_MS)
+        return await self._kept(
+            key, lambda: visit.server.read(_drawing_of_incident, visit, named, theme, is_wide)
+        )
+
+    async def _kept(
+        self, key: tuple[object, ...], work: Callable[[], Coroutine[Any, Any, Drawing]]
+    ) -> Drawing:
         task = self.shared.get(key)
         if task is None:
-            task = asyncio.ensure_future(visit.server.read(_drawing, visit, name, span, theme))
+            task = asyncio.ensure_future(work())
             self.shared[key] = task
             while len(self.shared) > SHARED_MAX:
                 self.shared.popitem(last=False)
@@ -55,6 +68,17 @@ async def of_prompt(request: Request, gallery: Gallery) -> Response:
     theme = DARK if visit.query("theme") == DARK else LIGHT
     found = await gallery.get(visit, name, span, theme)
     return await shown(visit, asked, found)
+
+
+async def of_incident(request: Request, gallery: Gallery) -> Response:
+    """The same of an incident. Raises UnknownIncident."""
+    visit = visit_of(request)
+    parts = request.path_params
+    named = f"{parts['environment']}/{parts['prompt']}/{parts['number']}"
+    theme = DARK if visit.query("theme") == DARK else LIGHT
+    is_wide = not parts["chart"].endswith(".svg")  # a picture stands in nothing that is wide
+    found = await gallery.get_incident(visit, named, theme, is_wide=is_wide)
+    return await shown(visit, parts["chart"], found)
 
 
 async def shown(visit: Visit, asked: str, found: Drawing) -> Response:
@@ -78,6 +102,18 @@ def _drawing(visit: Visit, name: str, span: str, theme: str) -> Drawing:
     return {
         "charts": {chart.name: chart for chart in found},
         "known": list(prompt_charts.KINDS),
+        "table": {"columns": COLUMNS, "rows": [list(asdict(row).values()) for row in rows]},
+    }
+
+
+def _drawing_of_incident(visit: Visit, named: str, theme: str, is_wide: bool) -> Drawing:
+    desk = visit.server.desk
+    record = incidents.record(desk, named, visit.now_ms)
+    found = incident_charts.charts_of(desk, record, theme, is_wide=is_wide)
+    rows = incident_charts.table_of(desk, record)
+    return {
+        "charts": {chart.name: chart for chart in found},
+        "known": list(incident_charts.NAMES),
         "table": {"columns": COLUMNS, "rows": [list(asdict(row).values()) for row in rows]},
     }
 

@@ -11,6 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 
 from knowngood.core.explain import duration, moment, percent
 from knowngood.server.charts import sparkline
+from knowngood.web.prose import prose
 
 ASSETS = resources.files("knowngood.web") / "assets"
 KINDS = {".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8",
@@ -94,7 +95,7 @@ def _environment() -> Environment:
     )
     filters: dict[str, Any] = {
         "share": share, "figure": figure, "clock": clock, "ago": ago, "verdict": verdict,
-        "duration": duration, "moment": moment, "percent": percent,
+        "duration": duration, "moment": moment, "percent": percent, "prose": prose,
     }  # fmt: skip
     made.filters |= filters
     made.globals |= {"standings": STANDINGS, "sparkline": sparkline}

@@ -9,14 +9,16 @@ from fastapi.routing import APIRoute
 
 from knowngood.core.errors import KnowngoodError
 from knowngood.server.errors import NotFound, status_of
-from knowngood.web import acts, door, drawings, live
+from knowngood.web import acts, door, drawings, live, papers
 from knowngood.web.fleet import FLEET
 from knowngood.web.forms import Once
+from knowngood.web.incidents import INCIDENT, INCIDENTS
 from knowngood.web.look import assets
 from knowngood.web.prompt import PROMPT
 from knowngood.web.visit import draw, frame, respond, visit_of
 
-PAGES = (FLEET, PROMPT)
+PAGES = (FLEET, PROMPT, INCIDENTS, INCIDENT)
+ONE_INCIDENT = INCIDENT.path
 
 
 class PageRoute(APIRoute):
@@ -51,6 +53,13 @@ def install(app: FastAPI) -> None:
         return await drawings.of_prompt(request, gallery)
 
     router.add_api_route("/charts/prompts/{name}/{chart}", chart, methods=["GET"])
+
+    async def incident_chart(request: Request) -> Response:
+        return await drawings.of_incident(request, gallery)
+
+    router.add_api_route(f"/charts{ONE_INCIDENT}/{{chart}}", incident_chart, methods=["GET"])
+    router.add_api_route(f"{ONE_INCIDENT}/postmortem", papers.preview, methods=["GET"])
+    router.add_api_route(f"{ONE_INCIDENT}/files/{{file}}", papers.take, methods=["GET"])
     router.add_api_route("/assets/draw.js", drawings.script, methods=["GET"])
     router.add_api_route("/do/{verb}", acts.ask, methods=["GET"])
     router.add_api_route("/do/{verb}", do, methods=["POST"])

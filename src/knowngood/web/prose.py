@@ -1,0 +1,59 @@
+"""Markdown as HTML, for runbooks and post-mortems. No HTML within it gets through."""
+
+from collections.abc import Callable, Iterable
+
+from markdown_it import MarkdownIt
+from markdown_it.token import Token
+from markupsafe import Markup, escape
+
+Where = Callable[[str], str]
+
+# Addresses that run something are no links to it, and a tag is text.
+_PARSER = MarkdownIt("commonmark", {"html": False}).enable("table")
+HEADINGS = ("h1", "h2", "h3", "h4", "h5", "h6")
+
+
+def same(where: str) -> str:
+    """The address as it was written."""
+    return where
+
+
+def prose(text: str, below: int = 0, link: Where = same, picture: Where | None = None) -> Markup:
+    """The text as HTML, its headings so many levels deeper.
+
+    `link` and `picture` say where an address leads; without `picture` there are no pictures. What
+    `picture` returns is shown in light colours, with `theme=dark` behind it in dark ones.
+    """
+    tokens = _PARSER.parse(text)
+    for token in _each(tokens):
+        _adapt(token, below, link, picture)
+    return Markup(_PARSER.renderer.render(tokens, _PARSER.options, {}))  # noqa: S704 - see _PARSER
+
+
+def _each(tokens: Iterable[Token]) -> Iterable[Token]:
+    for token in tokens:
+        yield token
+        yield from token.children or ()
+
+
+def _adapt(token: Token, below: int, link: Where, picture: Where | None) -> None:
+    token.attrs.pop("style", None)  # of a table's cell: the pages' policy forbids it
+    if token.type in ("heading_open", "heading_close"):
+        token.tag = HEADINGS[min(HEADINGS.index(token.tag) + below, len(HEADINGS) - 1)]
+    elif token.type == "link_open":
+        token.attrs["href"] = link(str(token.attrs["href"]))
+        token.attrs["rel"] = "noopener noreferrer"
+    elif token.type == "image":
+        token.type = "html_inline"
+        token.content = _image(str(token.attrs["src"]), token.content, picture)
+
+
+def _image(src: str, words: str, picture: Where | None) -> str:
+    if picture is None:
+        return str(escape(words))
+    light = escape(picture(src))
+    dark = escape(f"{light}{'&' if '?' in light else '?'}theme=dark")
+    return (
+        f'<picture><source media="(prefers-color-scheme: dark)" srcset="{dark}">'
+        f'<img src="{light}" alt="{escape(words)}" loading="lazy"></picture>'
+    )
