@@ -30,7 +30,7 @@ STILL_S = 15.0  # after this long without news a sign of life: proxies close sil
 STREAM_S = 120.0  # then the browser comes anew, with a session that is looked at again
 STREAMS_MAX = 200  # open pages; each costs a drawing a second unless others look at the same
 BASES_MAX = 500  # pages that were drawn whole a moment ago, some 2 KB each
-SHARED_MAX = 200
+SHARED_MAX = 64  # drawings of the last ticks, up to 200 KB each
 ENGINE_LATE_MS = 10_000  # an engine that has not judged for this long is said to be late
 
 
