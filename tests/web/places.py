@@ -4,6 +4,7 @@ from urllib.parse import quote
 
 from tests.server.world import PROMPT
 
+INCIDENT = f"/incidents/production/{PROMPT}/g8.1"  # the one that is open on the stage
 _BACK = quote(f"/prompts/{PROMPT}", safe="")
 _DO = f"prompt={PROMPT}&back={_BACK}"
 # The server's own route -> addresses. A page that is missing here fails a test.
@@ -14,12 +15,20 @@ PLACES: dict[str, tuple[str, ...]] = {
         "/prompts/order-status",
         "/prompts/translate",
     ),
+    "/incidents": ("/incidents", "/incidents?show=closed", "/incidents?environment=staging"),
+    "/incidents/{environment}/{prompt}/{number}": (
+        INCIDENT,
+        f"{INCIDENT}?timeline=oldest&runbook=flapping",
+    ),
+    "/incidents/{environment}/{prompt}/{number}/postmortem": (f"{INCIDENT}/postmortem",),
     "/do/{verb}": (
         f"/do/rollback?{_DO}",
         f"/do/approve?{_DO}",
         f"/do/hold?{_DO}",
         f"/do/promote?{_DO}&version=v2.0.0",  # which is refused
         "/do/skip?prompt=order-status",
+        f"/do/duplicate?{_DO}&incident={INCIDENT.removeprefix('/incidents/')}",
+        f"/do/runbook?{_DO}&incident={INCIDENT.removeprefix('/incidents/')}&runbook=error-spike",
     ),
 }
 # Pages beside the stage: of a server that asks who you are, and of what is not there.

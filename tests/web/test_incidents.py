@@ -180,6 +180,9 @@ def test_its_charts(over):
 def test_a_note_is_shown_as_it_was_written(over):
     """Its HTML is text, and so is that of whatever else people wrote."""
     form = forms_of(page(over, PAGE))["/do/note"]
+    send(over, "/do/note", {**form, "once": "2"}, because="just a note")
+    text = page(over, PAGE)
+    assert "just a note" in text and "Status update" not in text
     said = "<script>alert(1)</script> & **bold**"
     send(over, "/do/note", form, because=said, update="yes", name="<b>Ann</b>")
     text = page(over, PAGE)
@@ -258,19 +261,19 @@ def test_the_post_mortem_is_read_and_taken_away(over):
     text = page(over, f"{PAGE}/postmortem")
     assert "<h1>Post-mortem:" in text and f'src="/charts{PAGE}/error-rate.svg"' in text
     assert "Action items" in text
-    answer = over.client.get(f"{PAGE}/files/postmortem.md")
+    answer = over.client.get(f"/files{PAGE}/postmortem.md")
     assert (
         answer.text.startswith("# Post-mortem")
         and "attachment" in answer.headers["content-disposition"]
     )
-    answer = over.client.get(f"{PAGE}/files/postmortem.zip")
+    answer = over.client.get(f"/files{PAGE}/postmortem.zip")
     with zipfile.ZipFile(io.BytesIO(answer.content)) as packed:
         names = packed.namelist()
         assert names[0] == "postmortem.md" and "postmortem-error-rate.svg" in names
         assert packed.read("postmortem-error-rate.svg").startswith(b"<svg")
-    assert over.client.get(f"{PAGE}/files/record.json").json()["id"] == ID
-    assert "# customer-support" in over.client.get(f"{PAGE}/files/record.md").text
-    assert "no file" in page(over, f"{PAGE}/files/passwd", 404)
+    assert over.client.get(f"/files{PAGE}/record.json").json()["id"] == ID
+    assert "# customer-support" in over.client.get(f"/files{PAGE}/record.md").text
+    assert "no file" in page(over, f"/files{PAGE}/passwd", 404)
 
 
 # --- Its runbook

@@ -3,6 +3,7 @@
 Each returns the id of the line of history that it wrote, and with `dry_run` what it would do.
 """
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -81,7 +82,7 @@ def begin(desk: Desk, given: Given, ask: Ask, now_ms: int, library: Library) -> 
     name = given.get("runbook", "")
     made = runbook_runs.begin(desk, library, name, place, ask, now_ms)
     steps = [
-        f"{step['title']}: {step['words'] or step['mark'].replace('_', ' ')}"
+        f"{step['title']}: {_plain(step['words'] or step['mark'])}"
         for step in (made["steps"] if ask.dry_run else ())
     ]
     return _result(desk, given, ask, ("runbook.started",), *steps)
@@ -92,7 +93,7 @@ def step(desk: Desk, given: Given, ask: Ask, now_ms: int) -> Data:
     run, name, word = given.get("run", ""), given.get("step", ""), _word(given)
     if ask.dry_run:
         would = runbook_runs.rehearse(desk, run, name, word, ask, now_ms)
-        return _result(desk, given, ask, (), *would)
+        return _result(desk, given, ask, (), *(_plain(words) for words in would))
     made = runbook_runs.answer(desk, run, word, ask, now_ms, step=name)
     after = next(each for each in made["steps"] if each["step"] == name)
     if after["mark"] == "begun":  # it is looked at again later, and no line of history yet
@@ -107,6 +108,11 @@ def _word(given: Given) -> Word:
             f"{said[:80]!r} is no answer to a step", known=[each.value for each in Word]
         )
     return Word(said)
+
+
+def _plain(words: str) -> str:
+    """An outcome's name, which ends the words of a rehearsed order, as people write it."""
+    return re.sub(r"\bwould_(\w+)", r"would \1", words)
 
 
 def _incident(given: Given) -> str:

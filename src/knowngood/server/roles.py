@@ -165,7 +165,7 @@ PAGES: dict[tuple[str, str], Need] = {
     ("GET", f"/live{_ONE}"): _PAGE,
     ("GET", f"/charts{_ONE}/{{chart}}"): _PAGE,
     ("GET", f"{_ONE}/postmortem"): _PAGE,
-    ("GET", f"{_ONE}/files/{{file}}"): _PAGE,
+    ("GET", f"/files{_ONE}/{{file}}"): _PAGE,
     ("GET", "/do/{verb}"): _PAGE,
     ("POST", "/do/{verb}"): _ON_PAGE,
     ("GET", "/login"): _DOOR,

@@ -27,6 +27,9 @@ def prose(text: str, below: int = 0, link: Where = same, picture: Where | None =
     tokens = _PARSER.parse(text)
     for token in _each(tokens):
         _adapt(token, below, link, picture)
+    for start, inside, end in zip(tokens, tokens[1:], tokens[2:], strict=False):
+        if start.type == "th_open" and not inside.content:  # it heads nothing
+            start.tag = end.tag = "td"
     return Markup(_PARSER.renderer.render(tokens, _PARSER.options, {}))  # noqa: S704 - see _PARSER
 
 

@@ -59,7 +59,7 @@ def install(app: FastAPI) -> None:
 
     router.add_api_route(f"/charts{ONE_INCIDENT}/{{chart}}", incident_chart, methods=["GET"])
     router.add_api_route(f"{ONE_INCIDENT}/postmortem", papers.preview, methods=["GET"])
-    router.add_api_route(f"{ONE_INCIDENT}/files/{{file}}", papers.take, methods=["GET"])
+    router.add_api_route(f"/files{ONE_INCIDENT}/{{file}}", papers.take, methods=["GET"])
     router.add_api_route("/assets/draw.js", drawings.script, methods=["GET"])
     router.add_api_route("/do/{verb}", acts.ask, methods=["GET"])
     router.add_api_route("/do/{verb}", do, methods=["POST"])
