@@ -55,6 +55,7 @@ bench: $(READY) ## Measure against the peers
 	$(UV) pip sync --quiet --require-hashes --python .venv-bench/bin/python bench/requirements.lock
 	$(UV) pip install --quiet --no-deps --no-build-isolation --python .venv-bench/bin/python -e .
 	.venv-bench/bin/python bench/run.py
+	$(BIN)/python bench/run.py pages
 
 bench-detect: $(READY) ## Measure false alarms and delays: DAYS=2000
 	$(BIN)/python -m bench.detect --days $(DAYS)

@@ -55,8 +55,10 @@ def anchors(page: Path) -> frozenset[str]:
 
 
 def links(page: Path) -> Iterator[str]:
-    """The targets of a page's links that stay in the repository."""
-    for target in re.findall(r"\[[^\]]*\]\(([^)\s]+)\)", re.sub(r"`[^`\n]*`", "", prose_of(page))):
+    """The targets of a page's links and pictures that stay in the repository."""
+    text = re.sub(r"`[^`\n]*`", "", prose_of(page))
+    pictures = re.findall(r'(?:src|srcset)="([^"]+)"', text)
+    for target in re.findall(r"\[[^\]]*\]\(([^)\s]+)\)", text) + pictures:
         if not re.match(r"[a-z]+:", target):
             yield target
 

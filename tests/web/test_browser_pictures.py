@@ -31,7 +31,7 @@ class Picture:
 
 PROMPTS_PAGE = f"/prompts/{PROMPT}?span=15m"
 PICTURES = {
-    "fleet": Picture("/", (1_000, 850)),
+    "fleet": Picture("/", (1_120, 830)),
     "prompt": Picture(PROMPTS_PAGE, (1_000, 720)),
     "evidence": Picture(PROMPTS_PAGE, (1_000, 600), "#evidence"),
     "canary": Picture("/prompts/order-status", (1_000, 600), "#route"),

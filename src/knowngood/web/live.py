@@ -25,7 +25,7 @@ Data = dict[str, Any]
 View = Callable[[Visit], Data]
 Pieces = Mapping[str, str]  # a region's name, or a row's, -> its HTML
 
-BEAT_S = 0.25  # how long a change waits at most to be noticed; the engine ticks once a second
+BEAT_S = 0.1  # how long a change waits at most to be noticed; the engine ticks once a second
 STILL_S = 15.0  # after this long without news a sign of life: proxies close silent streams
 STREAM_S = 120.0  # then the browser comes anew, with a session that is looked at again
 STREAMS_MAX = 200  # open pages; each costs a drawing a second unless others look at the same

@@ -212,6 +212,7 @@ document.addEventListener("submit", (event) => {
 
 for (const select of document.querySelectorAll("[data-submit]")) {
   select.addEventListener("change", () => select.form.requestSubmit());
+  for (const button of select.form.querySelectorAll("button")) button.hidden = true;
 }
 
 const search = document.querySelector("[data-search]");
