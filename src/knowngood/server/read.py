@@ -232,13 +232,22 @@ def audit(
     name: str | None = None,
     after_id: int = 0,
     limit: int = 100,
+    before_id: int | None = None,
+    kind: str = "",
 ) -> dict[str, Any]:
-    """The newest lines of history after the entry `after_id`, oldest first."""
+    """The newest lines of history after the entry `after_id`, oldest first.
+
+    Before the entry `before_id`, if given, and of the kinds that contain the text `kind`.
+    """
     if environment is not None:
         desk.check_environment(environment)
     if name is not None and name != FLEET:
         desk.versions(name)
-    entries = desk.store.log.read(environment, name, after_id, min(limit, PAGE_MAX))
+    if not kind.isprintable():  # databases refuse some characters, and no kind has any of them
+        return {"entries": [], "next_after": after_id}
+    entries = desk.store.log.read(
+        environment, name, after_id, min(limit, PAGE_MAX), before_id, kind
+    )
     return {
         "entries": [entry_data(_without_look(entry)) for entry in entries],
         "next_after": entries[-1].id if entries else after_id,
