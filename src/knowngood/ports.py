@@ -105,8 +105,13 @@ class Log(Protocol):
         prompt: str | None = None,
         after_id: int = 0,
         limit: int = 100,
+        before_id: int | None = None,
+        kind: str = "",
     ) -> list[AuditEntry]:
-        """The newest `limit` lines after `after_id` that match, oldest first."""
+        """The newest `limit` lines after `after_id` that match, oldest first.
+
+        Before `before_id`, if given, and of the kinds whose name contains `kind`.
+        """
 
     def get(self, entry_id: int) -> AuditEntry:
         """One line. Raises UnknownEntry."""

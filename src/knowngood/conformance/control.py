@@ -340,6 +340,25 @@ class LogConformance:
         assert read(prompt="a") == "0246"
         assert read(prompt="a", after_id=store.log.read()[2].id) == "46"
 
+    def test_read_goes_back_page_by_page(self, store: Store) -> None:
+        """Before a line, and of some kinds only, whatever characters they are asked for with."""
+        line = AuditEntry(NOW_MS, "production", "a", "route.moved", "", "ann", 0, 0)
+        kinds = ("route.moved", "rollback.switched", "rollback.verified")
+        store.log.append(replace(line, kind=kinds[i % 3], because=str(i)) for i in range(7))
+
+        def read(**kwargs: Any) -> str:
+            return "".join(entry.because for entry in store.log.read(**kwargs))
+
+        ids = [entry.id for entry in store.log.read()]
+        assert read(before_id=ids[3]) == "012"
+        assert read(before_id=ids[6], limit=2) == "45"
+        assert read(before_id=ids[0]) == ""
+        assert read(after_id=ids[1], before_id=ids[4]) == "23"
+        assert read(kind="rollback") == "1245"
+        assert read(kind="rollback.v", before_id=ids[5]) == "2"
+        assert read(kind="moved", prompt="a", limit=1) == "6"
+        assert read(kind="%") == read(kind="_") == read(kind="ROLLBACK") == ""
+
     def test_ids_rise_while_many_write(self, store: Store) -> None:
         """Lines of concurrent writers all arrive, each with an id of its own."""
 

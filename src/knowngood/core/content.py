@@ -281,40 +281,46 @@ def diff(a: Version, b: Version) -> Diff:
     return Diff(
         before=f"{a.prompt}:{a.version}",
         after=f"{b.prompt}:{b.version}",
-        texts=tuple(_diff_texts(_texts(a.content), _texts(b.content))),
+        texts=tuple(
+            TextDiff(where, tuple(_diff_lines(before, after)))
+            for where, before, after in changed_texts(a.content, b.content)
+        ),
         config=tuple(_diff_config(a.content.config, b.content.config)),
     )
 
 
-def _texts(content: Content) -> list[tuple[str, str]]:
+def texts_of(content: Content) -> list[tuple[str, str]]:
     """(role, text) of every message; a plain text has no role."""
     if content.messages is None:
         return [("", content.text or "")]
     return [(message.role, message.content) for message in content.messages]
 
 
-def _diff_texts(a: list[tuple[str, str]], b: list[tuple[str, str]]) -> Iterator[TextDiff]:
+def changed_texts(before: Content, after: Content) -> Iterator[tuple[str, str | None, str | None]]:
+    """(where, text before, text after) of each text that differs; None where there was none."""
+    a, b = texts_of(before), texts_of(after)
     for tag, a_from, a_to, b_from, b_to in SequenceMatcher(None, a, b, False).get_opcodes():
         if tag == "equal":
             continue
         for i in range(max(a_to - a_from, b_to - b_from)):
             a_at, b_at = a_from + i, b_from + i
-            before = a[a_at] if a_at < a_to else None
-            after = b[b_at] if b_at < b_to else None
-            places = dict.fromkeys((_place(a_at, before), _place(b_at, after)))
+            old = a[a_at] if a_at < a_to else None
+            new = b[b_at] if b_at < b_to else None
+            places = dict.fromkeys((place_of(a_at, old), place_of(b_at, new)))
             where = " -> ".join(place for place in places if place)
-            yield TextDiff(where, tuple(_diff_lines(before, after)))
+            yield where, old[1] if old else None, new[1] if new else None
 
 
-def _place(index: int, text: tuple[str, str] | None) -> str:
+def place_of(index: int, text: tuple[str, str] | None) -> str:
+    """What a text is called among those of its version: `text`, or `messages[2] user`."""
     if text is None:
         return ""
     return f"messages[{index}] {text[0]}" if text[0] else "text"
 
 
-def _diff_lines(a: tuple[str, str] | None, b: tuple[str, str] | None) -> Iterable[DiffLine]:
-    before = a[1].split("\n") if a else []
-    after = b[1].split("\n") if b else []
+def _diff_lines(a: str | None, b: str | None) -> Iterable[DiffLine]:
+    before = [] if a is None else a.split("\n")
+    after = [] if b is None else b.split("\n")
     # The first two lines are the files' names; the first gap's line says nothing yet.
     changed = list(unified_diff(before, after, n=CONTEXT_LINES, lineterm=""))[3:]
     for line in changed:
@@ -322,16 +328,17 @@ def _diff_lines(a: tuple[str, str] | None, b: tuple[str, str] | None) -> Iterabl
 
 
 def _diff_config(a: Mapping[str, Any], b: Mapping[str, Any]) -> Iterator[ConfigChange]:
-    before, after = dict(_flat("", a)), dict(_flat("", b))
+    before, after = dict(flat_config("", a)), dict(flat_config("", b))
     for key in sorted(before.keys() | after.keys()):
         if before.get(key) != after.get(key):
             yield ConfigChange(key, before.get(key), after.get(key))
 
 
-def _flat(prefix: str, config: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def flat_config(prefix: str, config: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """(key, JSON) of each value of a configuration; a key is dotted where it is nested."""
     for key, value in config.items():
         name = prefix + (key if _PLAIN_KEY.fullmatch(key) else canonical(key))
         if isinstance(value, Mapping) and value:
-            yield from _flat(f"{name}.", value)
+            yield from flat_config(f"{name}.", value)
         else:
             yield name, canonical(value)

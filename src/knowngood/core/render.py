@@ -7,7 +7,7 @@ every SDK must pass.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from knowngood.core.errors import BadContent, KnowngoodError
@@ -125,6 +125,20 @@ def compile_template(text: str) -> Template:
     variables = tuple(dict.fromkeys(name for _, name in holes))
     _check_variable_count(len(variables))
     return Template(text, variables, tuple(parts), tuple(holes))
+
+
+def placeholders(text: str) -> Iterator[tuple[int, int, str]]:
+    """Where each placeholder of a text begins and ends, and its name, for whoever shows the text.
+
+    Raises BadContent as `compile_template` does.
+    """
+    at = 0
+    while opening := _OPEN.search(text, at):
+        if text[opening.start()] == "\\":
+            at = opening.end()
+            continue
+        name, at = _placeholder(text, opening.start())
+        yield opening.start(), at, name
 
 
 def compile_content(content: Content) -> CompiledContent:

@@ -6,12 +6,12 @@ the Unix epoch for programs, and as ISO text in UTC for people.
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
 from knowngood.core.chain import FIRST, Verified, verify
-from knowngood.core.content import content_data
+from knowngood.core.content import content_data, flat_config
 from knowngood.core.content import diff as content_diff
 from knowngood.core.errors import BadRequest, UnknownEntry
 from knowngood.core.frozen import FROZEN
@@ -61,14 +61,19 @@ def prompts(desk: Desk, after: str = "", limit: int = 100) -> dict[str, Any]:
     }
 
 
-def prompt(desk: Desk, name: str) -> dict[str, Any]:
-    """One prompt: its versions, newest first, and its route and ledger in each environment."""
-    versions = desk.versions(name)
+def prompt(desk: Desk, name: str, first: int = 0, limit: int | None = None) -> dict[str, Any]:
+    """One prompt: its versions, newest first, and its route and ledger in each environment.
+
+    Of many versions, `limit` from the one at `first` on.
+    """
+    versions = desk.versions(name)[::-1]
     states = _states_of_one(desk, name)
     kept = kept_of(desk, name, states)
+    shown = versions[first:] if limit is None else versions[first : first + limit]
     return {
         "name": name,
-        "versions": [{**_version_row(v, states), **kept(v.version)} for v in reversed(versions)],
+        "versions": [{**_version_row(v, states), **kept(v.version)} for v in shown],
+        "versions_count": len(versions),
         "environments": {env: route_data(state) for env, state in states.items()},
         "policy_revision": desk.policy.revision,
         "policy_entries": list(desk.policy.entries_of(name)),
@@ -99,6 +104,11 @@ def diff(desk: Desk, name: str, a: str, b: str) -> dict[str, Any]:
         "config": [{"key": c.key, "before": c.before, "after": c.after} for c in found.config],
         "unified": found.unified(),
     }
+
+
+def config_rows(config: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """A configuration line by line: each key, dotted where it is nested, and its value as JSON."""
+    return sorted(flat_config("", config))
 
 
 def version_data(found: Version) -> dict[str, Any]:
@@ -178,7 +188,7 @@ def clients(desk: Desk, environment: str, now_ms: int) -> dict[str, Any]:
     heard = desk.store.clients.clients(environment, now_ms - SILENT_MS)
     found = census(heard, generation, now_ms)
     order = {"behind": 0, "silent": 1, "current": 2, "closed": 3}
-    rows = [(_client_standing(client, generation, now_ms), client) for client in heard]
+    rows = [(standing_of(client, generation, now_ms), client) for client in heard]
     rows.sort(key=lambda row: (order[row[0]], row[1].id))
     return {
         "environment": environment,
@@ -215,7 +225,8 @@ def census_words(current_count: int, live_count: int, generation: int) -> str:
     return f"{current_count} of {live_count} on generation {generation}"
 
 
-def _client_standing(client: ClientSeen, generation: int, now_ms: int) -> str:
+def standing_of(client: ClientSeen, generation: int, now_ms: int) -> str:
+    """How a process stands: `current`, `behind`, `silent`, or `closed` when it said goodbye."""
     if client.closed:
         return "closed"
     if now_ms - client.seen_ms > LIVE_MS:
@@ -232,13 +243,22 @@ def audit(
     name: str | None = None,
     after_id: int = 0,
     limit: int = 100,
+    before_id: int | None = None,
+    kind: str = "",
 ) -> dict[str, Any]:
-    """The newest lines of history after the entry `after_id`, oldest first."""
+    """The newest lines of history after the entry `after_id`, oldest first.
+
+    Before the entry `before_id`, if given, and of the kinds that contain the text `kind`.
+    """
     if environment is not None:
         desk.check_environment(environment)
     if name is not None and name != FLEET:
         desk.versions(name)
-    entries = desk.store.log.read(environment, name, after_id, min(limit, PAGE_MAX))
+    if not kind.isprintable():  # databases refuse some characters, and no kind has any of them
+        return {"entries": [], "next_after": after_id}
+    entries = desk.store.log.read(
+        environment, name, after_id, min(limit, PAGE_MAX), before_id, kind
+    )
     return {
         "entries": [entry_data(_without_look(entry)) for entry in entries],
         "next_after": entries[-1].id if entries else after_id,

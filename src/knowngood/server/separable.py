@@ -25,11 +25,16 @@ def not_separable(desk: Desk, policy: PolicyFile) -> list[dict[str, Any]]:
     """
     found: list[dict[str, Any]] = []
     for state in desk.store.states.all():
-        rules = policy.for_prompt(state.prompt)
-        day = _healthy(desk, state, rules)
-        if day is not None:
-            found += _of_prompt(state, rules, day)
+        found += of_prompt(desk, policy, state)
     return found
+
+
+def of_prompt(desk: Desk, policy: PolicyFile, state: State) -> Iterator[dict[str, Any]]:
+    """The same of one prompt in one environment."""
+    rules = policy.for_prompt(state.prompt)
+    day = _healthy(desk, state, rules)
+    if day is not None:
+        yield from _of_prompt(state, rules, day)
 
 
 def check(desk: Desk, policy: PolicyFile) -> dict[str, Any]:

@@ -306,9 +306,15 @@ class SqlLog:
         prompt: str | None = None,
         after_id: int = 0,
         limit: int = 100,
+        before_id: int | None = None,
+        kind: str = "",
     ) -> list[AuditEntry]:
         """See ports.Log."""
         query = select(audit).where(audit.c.id > after_id)
+        if before_id is not None:
+            query = query.where(audit.c.id < before_id)
+        if kind:  # not LIKE, which some databases read without regard to case
+            query = query.where(func.replace(audit.c.kind, kind, "") != audit.c.kind)
         if environment is not None:
             query = query.where(audit.c.environment == environment)
         if prompt is not None:

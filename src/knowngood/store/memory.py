@@ -204,6 +204,8 @@ class MemoryLog:
         prompt: str | None = None,
         after_id: int = 0,
         limit: int = 100,
+        before_id: int | None = None,
+        kind: str = "",
     ) -> list[AuditEntry]:
         """See ports.Log."""
         found: list[AuditEntry] = []
@@ -211,7 +213,10 @@ class MemoryLog:
             for line in reversed(self._data.log):
                 if line.id <= after_id or len(found) >= limit:
                     break
-                if environment in (None, line.environment) and prompt in (None, line.prompt):
+                if before_id is not None and line.id >= before_id:
+                    continue
+                is_here = environment in (None, line.environment) and prompt in (None, line.prompt)
+                if is_here and kind in line.kind:
                     found.append(line)
         return found[::-1]
 

@@ -174,12 +174,12 @@ def _with_result(back: str, result: dict[str, Any]) -> str:
 
 def told(visit: Visit) -> dict[str, Any] | None:
     """What the visitor has just done, for the page that they came back to."""
-    done = visit.query("done")
-    if not done.isdigit():
+    done = visit.number("done")
+    if done is None:
         return None
-    if done == "0":
+    if not done:
         return {"because": "Nothing had to change.", "kind": "unchanged", "actor": ""}
     try:
-        return read.audit_entry(visit.server.desk, int(done))
+        return read.audit_entry(visit.server.desk, done)
     except KnowngoodError:
         return None

@@ -23,14 +23,13 @@ FILTER_WORDS = {
 def view(visit: Visit) -> dict[str, Any]:
     """What the page shows."""
     desk, now_ms = visit.server.desk, visit.now_ms
-    page = visit.query("page", "1")
     found = fleet.fleet(
         desk,
         visit.environment,
         now_ms,
         text=visit.query("text"),
         only=visit.query("only", "all"),
-        page=int(page) if page.isdigit() and len(page) < 6 else 1,
+        page=visit.number("page") or 1,
     )
     opened = incidents.listed(desk, visit.environment, None, True, None, OPEN_MAX, now_ms)
     return {

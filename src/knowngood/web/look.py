@@ -12,6 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from knowngood.core.explain import duration, moment, percent
 from knowngood.server.charts import sparkline
 from knowngood.web.prose import prose
+from knowngood.web.written import changed, visible, written
 
 ASSETS = resources.files("knowngood.web") / "assets"
 KINDS = {".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8",
@@ -97,7 +98,7 @@ def _environment() -> Environment:
         "share": share, "figure": figure, "clock": clock, "ago": ago, "verdict": verdict,
         "duration": duration, "moment": moment, "percent": percent, "prose": prose,
     }  # fmt: skip
-    made.filters |= filters
+    made.filters |= {**filters, "visible": visible, "written": written, "changed": changed}
     made.globals |= {"standings": STANDINGS, "sparkline": sparkline}
     return made
 

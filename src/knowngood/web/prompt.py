@@ -8,9 +8,10 @@ from knowngood.web.drawings import USUAL_SPAN, script_url
 from knowngood.web.live import Page
 from knowngood.web.visit import Visit, url
 
-VERSIONS_SHOWN = 20
+VERSIONS_SHOWN = 100  # on a page
 LINES_SHOWN = 30
 GRAVITIES = ("breach", "blind", "unsure", "clear")
+PAGE_MAX = 100_000
 
 
 def view(visit: Visit) -> dict[str, Any]:
@@ -18,9 +19,8 @@ def view(visit: Visit) -> dict[str, Any]:
     desk, now_ms = visit.server.desk, visit.now_ms
     name = visit.request.path_params["name"]
     seen = judged.explain(desk, visit.environment, name, now_ms)
-    whole = read.prompt(desk, name)
-    every = visit.query("versions") == "all"
-    versions = whole["versions"] if every else whole["versions"][:VERSIONS_SHOWN]
+    page = max(1, min(visit.number("page") or 1, PAGE_MAX))
+    whole = read.prompt(desk, name, (page - 1) * VERSIONS_SHOWN, VERSIONS_SHOWN)
     span = visit.query("span", USUAL_SPAN)
     span = span if span in prompt_charts.SPANS_MS else USUAL_SPAN
     history = read.audit(desk, visit.environment, name, limit=LINES_SHOWN)["entries"]
@@ -31,8 +31,10 @@ def view(visit: Visit) -> dict[str, Any]:
         "state": seen["state"],
         "row": seen["row"],
         "candidate": _suspect(seen["state"]),
-        "versions": versions,
-        "versions_count": len(whole["versions"]),
+        "versions": whole["versions"],
+        "versions_count": whole["versions_count"],
+        "page": page,
+        "pages": max(1, -(-whole["versions_count"] // VERSIONS_SHOWN)),
         "policy_entries": whole["policy_entries"],
         "history": list(reversed(history)),
         "span": span,

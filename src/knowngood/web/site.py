@@ -9,16 +9,22 @@ from fastapi.routing import APIRoute
 
 from knowngood.core.errors import KnowngoodError
 from knowngood.server.errors import NotFound, status_of
-from knowngood.web import acts, door, drawings, live, papers
+from knowngood.web import acts, door, drawings, live, papers, still
+from knowngood.web.diff import DIFF
 from knowngood.web.fleet import FLEET
 from knowngood.web.forms import Once
+from knowngood.web.history import HISTORY, LINE
 from knowngood.web.incidents import INCIDENT, INCIDENTS
 from knowngood.web.look import assets
+from knowngood.web.policy import POLICY
+from knowngood.web.processes import PROCESSES
 from knowngood.web.prompt import PROMPT
+from knowngood.web.version import VERSION
 from knowngood.web.visit import draw, frame, respond, visit_of
 
-PAGES = (FLEET, PROMPT, INCIDENTS, INCIDENT)
+PAGES = (FLEET, PROMPT, INCIDENTS, INCIDENT, PROCESSES)
 ONE_INCIDENT = INCIDENT.path
+STILL = (POLICY, HISTORY, LINE, DIFF, VERSION)
 
 
 class PageRoute(APIRoute):
@@ -45,6 +51,8 @@ def install(app: FastAPI) -> None:
     board, once, gallery = live.Board(), Once(), drawings.Gallery()
     for page in PAGES:
         live.add(router, board, page)
+    for each in STILL:
+        still.add(router, each)
 
     async def do(request: Request) -> Response:
         return await acts.do(request, once)

@@ -15,6 +15,7 @@ from knowngood.web.look import ENVIRONMENT, asset_url
 
 USUAL = "production"
 NAME_CHARS_MAX = 300
+NUMBER_DIGITS_MAX = 19  # 2^63 has nineteen
 GZIP_LEVEL = 5  # a page of 150 KB becomes 12 KB in 2 ms
 # Scripts and styles are files of ours, pictures are ours, forms come back here: nothing else.
 POLICY = (
@@ -54,6 +55,12 @@ class Visit:
     def query(self, name: str, default: str = "") -> str:
         """A word of the address's query, cut to what a name may have."""
         return self.request.query_params.get(name, default)[:NAME_CHARS_MAX]
+
+    def number(self, name: str) -> int | None:
+        """A whole number of the address's query; None for what is none, or larger than any id."""
+        said = self.request.query_params.get(name, "")
+        is_number = said.isascii() and said.isdecimal() and len(said) < NUMBER_DIGITS_MAX
+        return int(said) if is_number else None
 
     def may(self, need: Need) -> bool:
         """Whether the visitor's role will do."""

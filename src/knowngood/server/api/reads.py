@@ -109,10 +109,19 @@ async def audit(
         int, Query(description="Only what came after this entry.", ge=0, le=read.ENTRY_ID_MAX)
     ] = 0,
     limit: Limit = 100,
+    before: Annotated[
+        int | None,
+        Query(description="Only what came before this entry.", ge=0, le=read.ENTRY_ID_MAX),
+    ] = None,
+    kind: Annotated[
+        str, Query(description="Only kinds that contain this, such as `rollback`.", max_length=100)
+    ] = "",
 ) -> Data:
     """The newest entries, oldest first."""
     server = runtime_of(request)
-    return await server.read(read.audit, server.desk, environment, prompt, after, limit)
+    return await server.read(
+        read.audit, server.desk, environment, prompt, after, limit, before, kind
+    )
 
 
 @router.get("/audit/verify", summary="Verify the history", tags=["history"])
