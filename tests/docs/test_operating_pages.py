@@ -110,7 +110,7 @@ EXPORTED = re.findall(r"^(knowngood serve .*)$", SERVER.read_text(encoding="utf-
 def test_servers_start_as_the_page_says(monkeypatch, tmp_path):
     """Each `serve` is understood and its settings are valid; the refused one says what is shown."""
     started: list[Settings] = []
-    monkeypatch.setattr(server_app, "run", started.append)
+    monkeypatch.setattr(server_app, "run", lambda settings, pages: started.append(settings))
     monkeypatch.delenv("KNOWNGOOD_TOKEN", raising=False)
     with_token = [f"{command} --token deploy:0123456789abcdef" for command in EXPORTED]
     assert len(SERVES) == 4 and len(EXPORTED) == 1

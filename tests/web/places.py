@@ -4,7 +4,9 @@ from urllib.parse import quote
 
 from tests.server.world import PROMPT
 
-INCIDENT = f"/incidents/production/{PROMPT}/g8.1"  # the one that is open on the stage
+OPEN_INCIDENT = f"/incidents/production/{PROMPT}/g10.1"
+PAST_INCIDENT = "/incidents/production/search-rewriter/g7.1"
+ABOUT = OPEN_INCIDENT.removeprefix("/incidents/")
 _BACK = quote(f"/prompts/{PROMPT}", safe="")
 _DO = f"prompt={PROMPT}&back={_BACK}"
 # The server's own route -> addresses. A page that is missing here fails a test.
@@ -17,18 +19,22 @@ PLACES: dict[str, tuple[str, ...]] = {
     ),
     "/incidents": ("/incidents", "/incidents?show=closed", "/incidents?environment=staging"),
     "/incidents/{environment}/{prompt}/{number}": (
-        INCIDENT,
-        f"{INCIDENT}?timeline=oldest&runbook=flapping",
+        OPEN_INCIDENT,
+        f"{OPEN_INCIDENT}?timeline=oldest&runbook=flapping",
+        PAST_INCIDENT,
     ),
-    "/incidents/{environment}/{prompt}/{number}/postmortem": (f"{INCIDENT}/postmortem",),
+    "/incidents/{environment}/{prompt}/{number}/postmortem": (
+        f"{OPEN_INCIDENT}/postmortem",
+        f"{PAST_INCIDENT}/postmortem",
+    ),
     "/do/{verb}": (
         f"/do/rollback?{_DO}",
         f"/do/approve?{_DO}",
         f"/do/hold?{_DO}",
         f"/do/promote?{_DO}&version=v2.0.0",  # which is refused
         "/do/skip?prompt=order-status",
-        f"/do/duplicate?{_DO}&incident={INCIDENT.removeprefix('/incidents/')}",
-        f"/do/runbook?{_DO}&incident={INCIDENT.removeprefix('/incidents/')}&runbook=error-spike",
+        f"/do/duplicate?{_DO}&incident={ABOUT}",
+        f"/do/runbook?{_DO}&incident={ABOUT}&runbook=error-spike",
     ),
 }
 # Pages beside the stage: of a server that asks who you are, and of what is not there.

@@ -18,6 +18,7 @@ NEXT_TEXT = (
 )
 QUIET_S, STEP_S = 600, 5  # ten minutes of calls, for every figure of a page
 BREACH_S = 22
+FAILS_S, RECOVERS_S = 9, 15  # of the release that rolled back by itself
 # How the latencies of a hundred calls are spread.
 SPREAD = ((180, 20), (310, 40), (450, 25), (700, 12), (1_300, 3))
 # What a hundred of its calls are like: failures, how much slower than the others, its score.
@@ -30,7 +31,7 @@ CALLS: dict[tuple[str, str], int] = {
 
 
 def set_stage(site: Opened) -> None:
-    """A release that is asked about, a canary on its way, prompts that are well, one idle."""
+    """An incident that is over, one that is asked about, a canary, and some that are well."""
     for prompt, version, text in (
         (PROMPT, "v1.9.0", TEXT), (PROMPT, "v2.0.0", NEXT_TEXT),
         ("faq", "2025-11", "Answer from the FAQ: {{question}}"),
@@ -38,14 +39,23 @@ def set_stage(site: Opened) -> None:
         ("order-status", "v5", "Say where {{order}} is, kindly."),
         ("summarise", "a3f9", "Summarise {{text}} in five lines."),
         ("search-rewriter", "v1", "Rewrite {{query}} for search."),
+        ("search-rewriter", "v2", "Rewrite {{query}} for search, in one line."),
         ("translate", "v7", "Translate {{text}} into {{language}}."),
     ):  # fmt: skip
         _push(site, prompt, version, text)
     _push(site, PROMPT, "v2.1.0-rc.1", f"{NEXT_TEXT}\n{HOSTILE}", note=HOSTILE)
     for prompt, version in ((PROMPT, "v1.9.0"), ("translate", "v7"), *CALLS):
         _promote(site, prompt, version, now=True)
-    for _ in range(0, QUIET_S, STEP_S):
-        _calls(site, {**CALLS, (PROMPT, "v1.9.0"): 90}, STEP_S)
+    calls = {**CALLS, (PROMPT, "v1.9.0"): 90}
+    for _ in range(0, QUIET_S // 2, STEP_S):
+        _calls(site, calls, STEP_S)
+    _promote(site, "search-rewriter", "v2", now=True)
+    for _ in range(FAILS_S):
+        _calls(site, {**calls, ("search-rewriter", "v2"): 60}, 1, {"v2": (12, 1.0, 88)})
+    for _ in range(RECOVERS_S):
+        _calls(site, calls, 1)
+    for _ in range(0, QUIET_S // 2, STEP_S):
+        _calls(site, calls, STEP_S)
     _promote(site, "order-status", "v5")
     _promote(site, PROMPT, "v2.0.0", now=True)
     for _ in range(BREACH_S):

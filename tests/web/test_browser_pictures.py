@@ -12,6 +12,7 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.server.world import PROMPT
+from tests.web.places import PAST_INCIDENT
 
 pytestmark = pytest.mark.browser
 
@@ -35,6 +36,8 @@ PICTURES = {
     "prompt": Picture(PROMPTS_PAGE, (1_000, 720)),
     "evidence": Picture(PROMPTS_PAGE, (1_000, 600), "#evidence"),
     "canary": Picture("/prompts/order-status", (1_000, 600), "#route"),
+    "incident": Picture(PAST_INCIDENT, (1_000, 720)),
+    "path": Picture(PAST_INCIDENT, (1_000, 600), "#way"),
     "confirm": Picture(f"/do/approve?prompt={PROMPT}", (1_000, 620)),
     "phone": Picture(PROMPTS_PAGE, PHONE),
     "phone-confirm": Picture(f"/do/approve?prompt={PROMPT}", PHONE),

@@ -10,6 +10,8 @@ Where = Callable[[str], str]
 
 # Addresses that run something are no links to it, and a tag is text.
 _PARSER = MarkdownIt("commonmark", {"html": False}).enable("table")
+# What is wider than a phone scrolls, with keys too. (What looks like a tag in the text is escaped.)
+_REACHABLE = (("<pre>", '<pre tabindex="0">'), ("<table>", '<table tabindex="0">'))
 HEADINGS = ("h1", "h2", "h3", "h4", "h5", "h6")
 
 
@@ -30,7 +32,10 @@ def prose(text: str, below: int = 0, link: Where = same, picture: Where | None =
     for start, inside, end in zip(tokens, tokens[1:], tokens[2:], strict=False):
         if start.type == "th_open" and not inside.content:  # it heads nothing
             start.tag = end.tag = "td"
-    return Markup(_PARSER.renderer.render(tokens, _PARSER.options, {}))  # noqa: S704 - see _PARSER
+    made = _PARSER.renderer.render(tokens, _PARSER.options, {})
+    for tag, better in _REACHABLE:
+        made = made.replace(tag, better)
+    return Markup(made)  # noqa: S704 - see _PARSER
 
 
 def _each(tokens: Iterable[Token]) -> Iterable[Token]:
