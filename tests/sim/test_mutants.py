@@ -10,12 +10,18 @@ from knowngood.sim.world import seeded_world
 SECONDS = 400
 SEEDS_MAX = 100  # the rarest needs 21 today; what is rarer has a story
 
+# The seed that shows it, where the first few do not: tried first, so that not all before it are
+# played each time. When the simulator's dice change it shows another, and the hunt finds that.
+SEEN = {"pages_not_deduped": 67, "quarantine_ignored": 18, "staging_pages": 11}
+
 
 @pytest.mark.slow
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
 def test_every_mutant_is_caught(mutant: Mutant):
     """Some law catches the planted bug, in a world where it holds without it."""
-    caught = hunt(mutant, SEEDS_MAX, seconds=SECONDS)
+    seen = SEEN.get(mutant.name)
+    caught = None if seen is None else hunt(mutant, 1, seen, SECONDS)
+    caught = caught or hunt(mutant, SEEDS_MAX, seconds=SECONDS)
     assert caught, f"{mutant.name} got away"
     assert caught.law in {law.__name__ for laws in PROMISES.values() for law in laws}
 
