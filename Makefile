@@ -11,7 +11,9 @@ DAYS   ?= 2000
 BIN    := .venv/bin
 UV     := $(BIN)/uv
 READY  := .venv/.ready
-PYTEST := $(BIN)/python -m pytest -n 2
+# One worker more than the two cores of a small machine: some tests wait for a real server, a mail or
+# a minute to pass, and another one has the core meanwhile. Whoever is idle takes what is left.
+PYTEST := $(BIN)/python -m pytest -n 3 --dist worksteal
 
 # Behind a company's proxy the system knows the certificates, and uv's own bundle does not.
 export UV_SYSTEM_CERTS ?= $(if $(wildcard /etc/ssl/certs/ca-certificates.crt),true,false)
