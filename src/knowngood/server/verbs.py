@@ -121,7 +121,7 @@ def _refuse_another(desk: Desk, seen: str, case: Case) -> None:
 def _answer(said: Answer) -> Order:
     def order(desk: Desk, given: Given, ask: Ask, now_ms: int) -> Data:
         named = given.get("thread") or given["prompt"]
-        number = int(given["number"]) if given.get("number", "").isdigit() else None
+        number = int(given["number"]) if given.get("number", "").isdecimal() else None
         return answers.answer(desk, named, said, number, ask, now_ms, given["environment"])
 
     return order

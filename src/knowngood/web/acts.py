@@ -58,7 +58,7 @@ async def do(request: Request, once: Once) -> Response:
 
 async def _done(visit: Visit, verb: Verb, given: Given) -> Response:
     revision = given.get("revision", "")
-    bound = int(revision) if verb.is_bound and revision.isdigit() else None
+    bound = int(revision) if verb.is_bound and revision.isdecimal() else None
     order = Ask(
         actor_of(visit, given), given.get("because", ""), revision=bound, caller=visit.caller
     )

@@ -60,8 +60,7 @@ PEOPLE = ("incident.note", "incident.role", "incident.reviewed", "incident.close
 
 def listing(visit: Visit) -> dict[str, Any]:
     """What the list shows."""
-    before, prompt = visit.query("before"), visit.query("prompt").strip()
-    before_ms = int(before) if before.isdigit() and len(before) < 16 else None
+    before_ms, prompt = visit.number("before"), visit.query("prompt").strip()
     which = visit.query("show", "all")
     found = incident_rows.listing(
         visit.server.desk, visit.environment, prompt, which, before_ms, visit.now_ms
