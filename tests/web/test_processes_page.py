@@ -52,9 +52,9 @@ def test_thousands_stay_quick(pages, monkeypatch):
         for i in range(10_000)
     ]
     monkeypatch.setattr(type(pages.runtime.store.clients), "clients", lambda *_: heard)
-    began = time.monotonic()
+    began = time.process_time()
     text = page(pages, "/processes")
-    assert time.monotonic() - began < 2
+    assert time.process_time() - began < 2
     assert len(shown(text)) == 100 and shown(text)[0] == "web-07777"
     read = words(text)
     assert "9999 of 10000 on generation 2" in read and "Page 1 of 100: 100 of 10,000" in read
