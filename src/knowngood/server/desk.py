@@ -117,13 +117,17 @@ class Desk:
             raise UnknownEnvironment(f"there is no environment {environment!r}", known=known)
         return environment
 
+    def check_prompt(self, prompt: str) -> str:
+        """The prompt. Raises UnknownPrompt, with those that are known."""
+        known = self.store.registry.prompts()
+        # What cannot be a name is not looked for: databases refuse some characters.
+        if len(prompt) > NAME_CHARS_MAX or not _NAME.fullmatch(prompt) or prompt not in known:
+            raise UnknownPrompt(f"there is no prompt {prompt!r}", known=known)
+        return prompt
+
     def versions(self, prompt: str) -> list[Version]:
         """The prompt's versions, oldest first. Raises UnknownPrompt, with those that are known."""
-        # What cannot be a name is not asked for: databases refuse some characters.
-        if len(prompt) > NAME_CHARS_MAX or not _NAME.fullmatch(prompt):
-            known = self.store.registry.prompts()
-            raise UnknownPrompt(f"there is no prompt {prompt!r}", known=known)
-        return self.store.registry.versions(prompt)
+        return self.store.registry.versions(self.check_prompt(prompt))
 
     def resolve(self, prompt: str, version: str | None = None) -> tuple[str, str | None]:
         """(prompt, version) by any of their names: a version may be said as `name:version`.
@@ -132,25 +136,28 @@ class Desk:
         names contradict each other.
         """
         name, wanted = split(prompt, version)
-        known = [v.version for v in self.versions(name)]
-        if wanted is not None and wanted not in known:
-            raise UnknownVersion(f"{name} has no version {wanted!r}", known=known)
-        return name, wanted
+        if wanted is None:
+            return self.check_prompt(name), None
+        return name, self.version(name, wanted).version
 
     def version(self, prompt: str, version: str) -> Version:
-        """One version. Raises UnknownPrompt, UnknownVersion or BadRequest."""
+        """One version. Raises UnknownPrompt, UnknownVersion or BadRequest.
+
+        Of thousands only this one is read, with its content.
+        """
         name, wanted = split(prompt, version)
-        versions = self.versions(name)
-        for found in versions:
-            if found.version == wanted:
-                return found
-        known = [v.version for v in versions]
+        self.check_prompt(name)
+        assert wanted is not None
+        try:
+            return self.store.registry.get(name, wanted)
+        except UnknownVersion as error:
+            known = error.known
         raise UnknownVersion(f"{name} has no version {wanted!r}", known=known)
 
     def state(self, environment: str, prompt: str) -> State:
         """What is remembered of the prompt. Raises UnknownEnvironment or UnknownPrompt."""
         self.check_environment(environment)
-        self.versions(prompt)
+        self.check_prompt(prompt)
         return self.store.states.get(environment, prompt)
 
 

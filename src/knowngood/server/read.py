@@ -253,7 +253,7 @@ def audit(
     if environment is not None:
         desk.check_environment(environment)
     if name is not None and name != FLEET:
-        desk.versions(name)
+        desk.check_prompt(name)
     if not kind.isprintable():  # databases refuse some characters, and no kind has any of them
         return {"entries": [], "next_after": after_id}
     entries = desk.store.log.read(
