@@ -260,7 +260,8 @@ def test_the_post_mortem_is_read_and_taken_away(over):
     """As a page with its charts, as Markdown, and packed with the pictures."""
     text = page(over, f"{PAGE}/postmortem")
     assert "<h1>Post-mortem:" in text and f'src="/charts{PAGE}/error-rate.svg"' in text
-    assert "Action items" in text
+    assert f'<div><figure class="chart" data-chart="/charts{PAGE}/error-rate">' in text
+    assert "Action items" in text and "<p>Who noticed" in text
     answer = over.client.get(f"/files{PAGE}/postmortem.md")
     assert (
         answer.text.startswith("# Post-mortem")

@@ -11,7 +11,7 @@ from fastapi import Request, Response
 from knowngood.server import incidents, postmortem, renderer
 from knowngood.server.errors import NotFound
 from knowngood.server.incident_text import incident_text
-from knowngood.web.drawings import PICTURE_LIMIT_S
+from knowngood.web.drawings import PICTURE_LIMIT_S, script_url
 from knowngood.web.incidents import id_of
 from knowngood.web.prose import prose
 from knowngood.web.visit import HEADERS, Visit, draw, frame, respond, visit_of
@@ -31,12 +31,16 @@ async def preview(request: Request) -> Response:
         "environment": named.partition("/")[0],
         "id": named,
         "where": f"/incidents/{named}",
-        "text": prose(
-            found["markdown"], picture=lambda src: f"{charts}{src.removeprefix(f'{STEM}-')}"
-        ),
+        "text": prose(found["markdown"], chart=lambda src: f"{charts}{_name_of(src)}"),
+        "script": script_url(),
         "has_charts": bool(found["charts"]),
     }
     return respond(visit, draw("postmortem.html", data))
+
+
+def _name_of(file: str) -> str:
+    """The chart that a picture beside the document shows."""
+    return file.removeprefix(f"{STEM}-").removesuffix(".svg")
 
 
 async def take(request: Request) -> Response:

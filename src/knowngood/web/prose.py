@@ -20,18 +20,20 @@ def same(where: str) -> str:
     return where
 
 
-def prose(text: str, below: int = 0, link: Where = same, picture: Where | None = None) -> Markup:
+def prose(text: str, below: int = 0, link: Where = same, chart: Where | None = None) -> Markup:
     """The text as HTML, its headings so many levels deeper.
 
-    `link` and `picture` say where an address leads; without `picture` there are no pictures. What
-    `picture` returns is shown in light colours, with `theme=dark` behind it in dark ones.
+    `link` says where an address leads, `chart` where the chart is that a picture shows; without
+    `chart` there are no pictures, and their words stand for them.
     """
     tokens = _PARSER.parse(text)
     for token in _each(tokens):
-        _adapt(token, below, link, picture)
+        _adapt(token, below, link, chart)
     for start, inside, end in zip(tokens, tokens[1:], tokens[2:], strict=False):
         if start.type == "th_open" and not inside.content:  # it heads nothing
             start.tag = end.tag = "td"
+        elif chart and [child.type for child in inside.children or ()] == ["html_inline"]:
+            start.tag = end.tag = "div"  # a chart is no part of a sentence
     made = _PARSER.renderer.render(tokens, _PARSER.options, {})
     for tag, better in _REACHABLE:
         made = made.replace(tag, better)
@@ -44,7 +46,7 @@ def _each(tokens: Iterable[Token]) -> Iterable[Token]:
         yield from token.children or ()
 
 
-def _adapt(token: Token, below: int, link: Where, picture: Where | None) -> None:
+def _adapt(token: Token, below: int, link: Where, chart: Where | None) -> None:
     token.attrs.pop("style", None)  # of a table's cell: the pages' policy forbids it
     if token.type in ("heading_open", "heading_close"):
         token.tag = HEADINGS[min(HEADINGS.index(token.tag) + below, len(HEADINGS) - 1)]
@@ -53,15 +55,17 @@ def _adapt(token: Token, below: int, link: Where, picture: Where | None) -> None
         token.attrs["rel"] = "noopener noreferrer"
     elif token.type == "image":
         token.type = "html_inline"
-        token.content = _image(str(token.attrs["src"]), token.content, picture)
+        token.content = _image(str(token.attrs["src"]), token.content, chart)
 
 
-def _image(src: str, words: str, picture: Where | None) -> str:
-    if picture is None:
+def _image(src: str, words: str, chart: Where | None) -> str:
+    """A chart that the page's script draws, and its picture where none runs."""
+    if chart is None:
         return str(escape(words))
-    light = escape(picture(src))
-    dark = escape(f"{light}{'&' if '?' in light else '?'}theme=dark")
+    where, said = escape(chart(src)), escape(words)
     return (
-        f'<picture><source media="(prefers-color-scheme: dark)" srcset="{dark}">'
-        f'<img src="{light}" alt="{escape(words)}" loading="lazy"></picture>'
+        f'<figure class="chart" data-chart="{where}"><noscript><picture>'
+        f'<source media="(prefers-color-scheme: dark)" srcset="{where}.svg?theme=dark">'
+        f'<img src="{where}.svg" alt="{said}" loading="lazy"></picture></noscript>'
+        f'<p class="loading">drawing {said} …</p></figure>'
     )
