@@ -32,10 +32,14 @@ class Gallery:
         default_factory=OrderedDict
     )
 
-    async def get(self, visit: Visit, name: str, span: str, theme: str) -> Drawing:
+    async def get(
+        self, visit: Visit, name: str, span: str, theme: str, *, is_wide: bool
+    ) -> Drawing:
         """A prompt's charts by name, and the figures behind them."""
-        key = (visit.environment, name, span, theme, visit.now_ms // FRESH_MS)
-        return await self._kept(key, lambda: visit.server.read(_drawing, visit, name, span, theme))
+        key = (visit.environment, name, span, theme, is_wide, visit.now_ms // FRESH_MS)
+        return await self._kept(
+            key, lambda: visit.server.read(_drawing, visit, name, span, theme, is_wide)
+        )
 
     async def get_incident(self, visit: Visit, named: str, theme: str, *, is_wide: bool) -> Drawing:
         """An incident's charts by name, and the figures behind them."""
@@ -66,7 +70,8 @@ async def of_prompt(request: Request, gallery: Gallery) -> Response:
     span = visit.query("span", USUAL_SPAN)
     span = span if span in prompt_charts.SPANS_MS else USUAL_SPAN
     theme = DARK if visit.query("theme") == DARK else LIGHT
-    found = await gallery.get(visit, name, span, theme)
+    is_wide = not asked.endswith(".svg")  # a picture stands in nothing that is wide
+    found = await gallery.get(visit, name, span, theme, is_wide=is_wide)
     return await shown(visit, asked, found)
 
 
@@ -76,7 +81,7 @@ async def of_incident(request: Request, gallery: Gallery) -> Response:
     parts = request.path_params
     named = f"{parts['environment']}/{parts['prompt']}/{parts['number']}"
     theme = DARK if visit.query("theme") == DARK else LIGHT
-    is_wide = not parts["chart"].endswith(".svg")  # a picture stands in nothing that is wide
+    is_wide = not parts["chart"].endswith(".svg")
     found = await gallery.get_incident(visit, named, theme, is_wide=is_wide)
     return await shown(visit, parts["chart"], found)
 
@@ -95,9 +100,9 @@ async def shown(visit: Visit, asked: str, found: Drawing) -> Response:
     return JSONResponse({"spec": chart.spec, "table": found["table"]}, 200, HEADERS)
 
 
-def _drawing(visit: Visit, name: str, span: str, theme: str) -> Drawing:
+def _drawing(visit: Visit, name: str, span: str, theme: str, is_wide: bool) -> Drawing:
     desk, place = visit.server.desk, (visit.environment, name, prompt_charts.SPANS_MS[span])
-    found = prompt_charts.charts_of(desk, *place, theme, visit.now_ms)
+    found = prompt_charts.charts_of(desk, *place, theme, visit.now_ms, is_wide=is_wide)
     rows = prompt_charts.table_of(desk, *place, visit.now_ms)
     return {
         "charts": {chart.name: chart for chart in found},
