@@ -54,7 +54,7 @@ def test_a_stale_tab_is_refused_with_what_has_changed(routed):
     routed.push("v3.0.0")
     routed.promote("v3.0.0")
     text = send(routed, ROLLBACK, form, 409, because="late").text
-    assert "Nothing was changed" in text and "v2.0.0 serves nobody any more" in text
+    assert "Nothing was changed" in text and "v2.0.0 is no longer on trial" in text
     assert served(routed) == ["v3.0.0"]
     # The page shows what the order would be now, and takes it.
     fresh = form_of(text)
@@ -169,3 +169,54 @@ def test_a_second_person_is_asked_for_and_agrees():
         send(world, "/do/promote", form_of(page(world, "/do/promote", 200, **promotion)),
              because="now")  # fmt: skip
         assert served(world) == ["v1"]
+
+
+def test_a_version_that_gets_a_canary_on_top_is_not_mistaken_for_it(routed):
+    """The form has shown that v2 goes; by now v3 is on trial. Neither is touched."""
+    form = form_of(page(routed, ROLLBACK, prompt=PROMPT))
+    routed.push("v3.0.0")
+    arms = [{"version": "v2.0.0", "weight_bp": 9500}, {"version": "v3.0.0", "weight_bp": 500}]
+    order = {"because": "by hand", "override": ["in_progress"]}
+    routed.post("/api/route", prompt=PROMPT, arms=arms, **order)
+    text = send(routed, ROLLBACK, form, 409, because="late").text
+    assert "v2.0.0 is no longer on trial" in text
+    assert served(routed) == ["v2.0.0", "v3.0.0"]
+
+
+def test_a_refused_form_keeps_its_environment_and_its_target(routed):
+    """Whoever forgot the reason is asked about the very same order again."""
+    for version in ("v1.9.0", "v2.0.0", "v3.0.0"):
+        if version == "v3.0.0":
+            routed.push(version)
+        routed.promote(version, environment="staging")
+        routed.post(
+            "/api/vouch", prompt=PROMPT, version=version, environment="staging", because="x"
+        )
+    where = {"prompt": PROMPT, "environment": "staging", "to": "v1.9.0"}
+    text = page(routed, ROLLBACK, 200, **where)
+    assert form_of(text)["to"] == "v1.9.0"
+    again = send(routed, ROLLBACK, form_of(text), 422, because=" ").text
+    assert f"{PROMPT}, staging" in again and form_of(again)["to"] == "v1.9.0"
+    assert "<option selected>staging" in again
+
+
+def test_a_form_without_its_ticket_or_its_revision_is_no_form_of_ours(routed):
+    """Nothing is done by half a form, and no form is taken for another one."""
+    form = form_of(page(routed, "/do/vouch", prompt=PROMPT, version="v2.0.0"))
+    for spoiled in ({"once": ""}, {"revision": ""}, {"revision": "²"}):
+        send(routed, "/do/vouch", {**form, **spoiled}, 422, because="x")
+    hold = form_of(page(routed, "/do/hold", prompt=PROMPT))
+    send(routed, "/do/vouch", {**form, "once": "same"}, because="x")
+    send(routed, "/do/hold", {**form_of(page(routed, "/do/hold", prompt=PROMPT)), "once": "same"},
+         because="x")  # fmt: skip
+    assert hold["once"] != form["once"]
+    assert routed.state().automation is not None
+
+
+def test_an_old_address_does_not_say_that_something_was_done(routed):
+    """`done` tells of what was done just now."""
+    form = form_of(page(routed, ROLLBACK, prompt=PROMPT, back=f"/prompts/{PROMPT}"))
+    where = send(routed, ROLLBACK, form, because="errors").headers["location"]
+    assert 'id="told"' in page(routed, where)
+    routed.clock.ms += 600_000
+    assert 'id="told"' not in page(routed, where)

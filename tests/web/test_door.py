@@ -102,3 +102,29 @@ def test_pages_keep_to_themselves(pages):
     assert "<script>" not in answer.text and "style=" not in answer.text
     assert "http" not in answer.text.replace("http://localhost", "")
     assert COOKIE not in answer.text
+
+
+def test_a_stranger_learns_nothing_of_the_inside(guarded):
+    """Neither environments nor roles stand on what somebody without a session gets."""
+    for answer in (guarded.client.get("/assets/nope.js"),
+                   guarded.client.post("/login", content=b"\xff", headers={
+                       "Content-Type": "application/x-www-form-urlencoded"})):  # fmt: skip
+        assert answer.status_code in (404, 422)
+        assert "production" not in answer.text and "admin" not in answer.text
+
+
+def test_a_mistyped_address_is_a_page_for_people_and_json_for_programs(guarded):
+    """Whoever is signed in is told in the pages' own look; the API keeps its one shape."""
+    assert guarded.client.get("/promts/x", follow_redirects=False).status_code == 303
+    send(guarded, "/login", {"token": TOKEN})
+    assert "there is no such page" in page(guarded, "/promts/x", 404)
+    answer = guarded.client.get("/api/nope", headers={"Authorization": f"Bearer {TOKEN}"})
+    assert answer.status_code == 404 and answer.json()["error"]["code"] == "not_found"
+    assert guarded.client.get("/session").status_code == 204
+
+
+def test_a_proxy_with_a_password_of_its_own_is_no_token(guarded):
+    """Its header does not push the session aside."""
+    send(guarded, "/login", {"token": TOKEN})
+    answer = guarded.client.get("/", headers={"Authorization": "Basic YTpi"})
+    assert answer.status_code == 200

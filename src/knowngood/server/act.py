@@ -173,6 +173,29 @@ def nothing_first(case: Case) -> tuple[Action, ...]:
     return ()
 
 
+def only_from(desk: Desk, seen: str) -> Callable[[Case], tuple[Action, ...]]:
+    """For `rollback`'s `first`: refuse unless the version that was seen is on trial still.
+
+    Whoever means that version means no other, wherever it is to go back to.
+    """
+
+    def first(case: Case) -> tuple[Action, ...]:
+        state = case.state
+        if case.suspect == seen:
+            return ()
+        serving = [arm.version for arm in state.route.arms] if state.route else []
+        lines = desk.store.log.read(state.environment, state.prompt, limit=RECENT_COUNT)
+        moves = [e for e in lines if e.kind.startswith(("rollback.", "route."))]
+        said = f" ({moves[-1].kind} by {moves[-1].actor}: {moves[-1].because})" if moves else ""
+        raise StaleState(
+            f"{seen} is no longer on trial: {', '.join(serving) or 'nothing'} serves{said}",
+            known=serving,
+            next_step="look again, and decide anew",
+        )
+
+    return first
+
+
 def rollback(
     desk: Desk,
     environment: str,

@@ -45,6 +45,11 @@ def bundle() -> Bundle:
     return _made[0]
 
 
+def made() -> Bundle | None:
+    """The same where it was made already, at once."""
+    return _made[0] if _made else None
+
+
 def mark() -> str:
     """What tells this script from another one in an address, known before it is made."""
     return version("vl-convert-python")

@@ -129,6 +129,8 @@ class Guard:
         state = scope.setdefault("state", {})
         state["caller"] = caller
         state["session"] = self._session(headers)
+        # For who learns only later what is asked: a page's order names its verb in the address.
+        state["slow_down"] = lambda: self._slow_down(caller) if caller else None
         if method in SAFE_METHODS:
             return
         if self._roster().tokens and not need.hurried:
@@ -165,9 +167,9 @@ class Guard:
         """What the forms of a browser are bound to."""
         if not self._roster().tokens:
             return LOCAL
-        given = headers.get(b"authorization") or headers.get(b"cookie", b"")
-        text = given.decode("latin-1")
-        return text if b"authorization" in headers else cookie_of(text)
+        if _has_token(headers):
+            return headers[b"authorization"].decode("latin-1")
+        return cookie_of(headers.get(b"cookie", b"").decode("latin-1"))
 
     def _slow_down(self, key: Caller | str) -> None:
         wait_ms = self._limits.take(key, self._now_ms())
@@ -190,7 +192,8 @@ class Guard:
 
 
 def _has_token(headers: dict[bytes, bytes]) -> bool:
-    return b"authorization" in headers
+    """A proxy's own Basic authentication is no token of ours."""
+    return headers.get(b"authorization", b"")[:7].lower() == b"bearer "
 
 
 def _bearer(headers: dict[bytes, bytes]) -> str:

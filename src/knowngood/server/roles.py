@@ -175,6 +175,7 @@ PAGES: dict[tuple[str, str], Need] = {
     ("GET", "/live/processes"): _PAGE,
     ("GET", "/do/{verb}"): _PAGE,
     ("POST", "/do/{verb}"): _ON_PAGE,
+    ("GET", "/session"): _PAGE,
     ("GET", "/login"): _DOOR,
     ("POST", "/login"): _DOOR,
     ("POST", "/logout"): _DOOR,
@@ -184,6 +185,8 @@ PAGES: dict[tuple[str, str], Need] = {
 TABLE = API | PAGES
 # What is not in the table: a look at it finds nothing there, and nothing else is let through.
 _UNKNOWN_READ = Need(Role.VIEWER, programs=True)
+_UNKNOWN_PAGE = Need(Role.VIEWER, programs=True, door=Door.PAGE)
+_OF_PROGRAMS = ("/api", "/hooks", "/answer", "/metrics", "/healthz", "/readyz", "/openapi", "/live")
 _READS = ("GET", "HEAD", "OPTIONS")
 
 
@@ -196,7 +199,9 @@ def need_of(method: str, path: str) -> Need:
     for pattern, found in _patterns():
         if pattern.fullmatch(f"{asked} {path}"):
             return found
-    return _UNKNOWN_READ if method in _READS else _RULE
+    if method not in _READS:
+        return _RULE
+    return _UNKNOWN_READ if path.startswith(_OF_PROGRAMS) else _UNKNOWN_PAGE
 
 
 def is_page(method: str, path: str) -> bool:

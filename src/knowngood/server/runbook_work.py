@@ -122,14 +122,18 @@ def _order(desk: Desk, run: Run, order: Act, prompt: str) -> Order:
     environment = run.environment
     said = {key: fill(text, run.values) for key, text in order.options.items()}
     version = said.get("version")
+    bad = run.values.get("bad_version", "") if prompt == run.prompt else ""
+    first = act.only_from(desk, bad) if bad else act.nothing_first
     match order.verb:
         case "rollback":
-            return lambda ask, at: act.rollback(desk, environment, prompt, version, ask, at)
+            return lambda ask, at: act.rollback(
+                desk, environment, prompt, version, ask, at, first=first
+            )
         case "gradual_rollback":
             hold = duration_ms(said["hold"]) if "hold" in said else None
             steps = act.Gradual(hold_ms=hold)
             return lambda ask, at: act.rollback(
-                desk, environment, prompt, version, ask, at, gradual=steps
+                desk, environment, prompt, version, ask, at, gradual=steps, first=first
             )
         case "automation_off" | "automation_on":
             off_ms = duration_ms(said["for"]) if "for" in said else None
@@ -179,13 +183,15 @@ def _ordered(
     """Give the order once, however often it is begun: see the module's words."""
     words = fill(does(step), run.values)
     record = Record(KIND, f"{step.title}: {words}", line_detail(run, step, Mark.PASSED, words))
+    changed = ""
     for _ in range(ATTEMPTS):
         state = desk.store.states.get(run.environment, prompt)
         if not ask.dry_run and _stands(desk, run, step):
             return Mark.PASSED, f"{words} (found done)", True
         try:
             result = order(replace(ask, revision=state.revision, also=(record,)), now_ms)
-        except StaleState:
+        except StaleState as error:
+            changed = error.message
             continue  # somebody wrote meanwhile: perhaps this very order
         except KnowngoodError as error:
             hint = f"; {error.next_step}" if error.next_step else ""
@@ -195,8 +201,8 @@ def _ordered(
             return Mark.PASSED, f"not sent: {run.environment} tells nobody", False
         return Mark.PASSED, f"{words}: {outcome}", outcome not in ("unchanged", "would_switch")
     raise StaleState(
-        f"{run.environment}/{prompt} changes all the time; the step {step.name} was not done",
-        next_step="try it again",
+        f"the step {step.name} was not done: {changed}",
+        next_step="look again, and try it again if you still mean it",
     )
 
 

@@ -11,9 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from knowngood.core.asking import Answer
-from knowngood.core.errors import BadRequest, StaleState
-from knowngood.core.model import Action
-from knowngood.core.steps.case import Case
+from knowngood.core.errors import BadRequest
 from knowngood.core.units import duration_ms
 from knowngood.server import act, answers, approvals, incident_orders, incidents, rollouts
 from knowngood.server.act import Ask, Gradual
@@ -84,12 +82,6 @@ def gradual(desk: Desk, given: Given, ask: Ask, now_ms: int) -> Data:
 
 def _back(desk: Desk, given: Given, ask: Ask, now_ms: int, steps: Gradual | None) -> Data:
     seen = given.get("suspect", "")
-
-    def first(case: Case) -> tuple[Action, ...]:
-        if seen:
-            _refuse_another(desk, seen, case)
-        return ()
-
     return act.rollback(
         desk,
         given["environment"],
@@ -98,23 +90,7 @@ def _back(desk: Desk, given: Given, ask: Ask, now_ms: int, steps: Gradual | None
         ask,
         now_ms,
         gradual=steps,
-        first=first,
-    )
-
-
-def _refuse_another(desk: Desk, seen: str, case: Case) -> None:
-    """Whoever rolls back means the version that the page has shown."""
-    state = case.state
-    serving = [arm.version for arm in state.route.arms] if state.route else []
-    if seen in serving:
-        return
-    lines = desk.store.log.read(state.environment, state.prompt, limit=20)
-    moves = [e for e in lines if e.kind.startswith(("rollback.", "route."))]
-    said = f" ({moves[-1].kind} by {moves[-1].actor}: {moves[-1].because})" if moves else ""
-    raise StaleState(
-        f"{seen} serves nobody any more: {', '.join(serving) or 'nothing'} does{said}",
-        known=serving,
-        next_step="look again, and decide anew",
+        first=act.only_from(desk, seen) if seen else act.nothing_first,
     )
 
 
@@ -216,9 +192,9 @@ VERBS: dict[str, Verb] = {
         is_grave=True,
     ),
     "decline": Verb(
-        "Do not roll back",
+        "Investigate, and do not roll back",
         "Nothing moves. You are reminded until it is over, or until you decide otherwise.",
-        "Investigate instead",
+        "Investigate",
         "/api/answers",
         _answer(Answer.DECLINE),
         _ANSWER,

@@ -7,7 +7,14 @@ from typing import Any
 
 from fastapi import Request, Response
 
-from knowngood.core.errors import Forbidden, GateClosed, KnowngoodError
+from knowngood.core.errors import (
+    BadRequest,
+    Forbidden,
+    GateClosed,
+    KnowngoodError,
+    StaleAnswer,
+    StaleState,
+)
 from knowngood.server import judged, read
 from knowngood.server.act import Ask
 from knowngood.server.errors import NotFound, status_of
@@ -17,6 +24,8 @@ from knowngood.web.forms import Given, Once, actor_of, given_of, name_of, rememb
 from knowngood.web.visit import Visit, draw, frame, go, respond, url, visit_of
 
 BACK_CHARS_MAX = 1_000
+TOLD_MS = 300_000
+DONE = {"yes": "It is done.", "no": "Nothing had to change."}
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +37,7 @@ class Preview:
     revision: int | None
     reason: str
     suspect: str
+    number: str  # of the open question
 
 
 async def ask(request: Request) -> Response:
@@ -44,21 +54,24 @@ async def do(request: Request, once: Once) -> Response:
     given = await given_of(request)
     visit.server.sessions.check_form(visit.session, given.get("form", ""))
     _check_role(visit, verb)
+    if not (verb.need.hurried or visit.is_local):
+        request.state.slow_down()
     given.setdefault("environment", visit.environment)
 
     async def work() -> Response:
         return await _done(visit, verb, given)
 
     try:
-        return await once.answer(given.get("once", ""), work)
-    except KnowngoodError as error:
+        return await once.answer((visit.session, verb.title, given.get("once", "")), work)
+    except (StaleState, StaleAnswer) as error:
         # What has changed is shown with the question whether to do it all the same.
-        return await _ask(visit, verb, _meant(verb, given), error)
+        return await _ask(visit, verb, _meant(given), error)
+    except KnowngoodError as error:
+        return await _ask(visit, verb, given, error)
 
 
 async def _done(visit: Visit, verb: Verb, given: Given) -> Response:
-    revision = given.get("revision", "")
-    bound = int(revision) if verb.is_bound and revision.isdecimal() else None
+    bound = _bound(verb, given)
     order = Ask(
         actor_of(visit, given), given.get("because", ""), revision=bound, caller=visit.caller
     )
@@ -73,12 +86,21 @@ async def _done(visit: Visit, verb: Verb, given: Given) -> Response:
 async def _ask(
     visit: Visit, verb: Verb, given: Given, refused: KnowngoodError | None = None
 ) -> Response:
-    preview = await visit.server.read(_preview, visit, verb, given)
+    text = await visit.server.read(_drawn, visit, verb, given, refused)
+    return respond(visit, text, status_of(refused.code) if refused else 200)
+
+
+def _drawn(visit: Visit, verb: Verb, given: Given, refused: KnowngoodError | None) -> str:
+    preview = _preview(visit, verb, given)
     kept = {name: given.get(name, "") for name in verb.keeps}
     if preview.result and "to" in kept:
         kept |= {"to": preview.result.get("to_version") or "", "suspect": preview.suspect}
+    if "number" in kept and not kept["number"]:
+        kept["number"] = preview.number
     data = {
         **frame(visit),
+        # A form that is sent says it itself; its address does not.
+        "environment": given["environment"],
         "verb": verb,
         "preview": preview,
         "kept": kept,
@@ -92,7 +114,7 @@ async def _ask(
         "allowed": may(visit.caller.role, verb.need),
         "can_ask": _wants_a_second(preview.refused),
     }
-    return respond(visit, draw("act.html", data), status_of(refused.code) if refused else 200)
+    return draw("act.html", data)
 
 
 def _order(visit: Visit, verb: Verb) -> Order:
@@ -110,13 +132,14 @@ def _preview(visit: Visit, verb: Verb, given: Given) -> Preview:
     revision = state.revision if state else None
     seen = judged.reason_of(desk, state) if state and verb.is_about_harm else ""
     suspect = state.route.suspect.version if state and state.route else ""
+    number = str(state.question.number) if state and state.question else ""
     who = visit.caller.name or name_of(visit) or "somebody"
     rehearsed = Ask(who, "your reason", dry_run=True, caller=visit.caller)
     try:
         result = _order(visit, verb)(desk, {**given, "suspect": ""}, rehearsed, now_ms)
     except KnowngoodError as error:
-        return Preview(None, error, revision, seen, suspect)
-    return Preview(result, None, revision, seen, suspect)
+        return Preview(None, error, revision, seen, suspect, number)
+    return Preview(result, None, revision, seen, suspect, number)
 
 
 def _wants_a_second(refused: KnowngoodError | None) -> bool:
@@ -124,7 +147,17 @@ def _wants_a_second(refused: KnowngoodError | None) -> bool:
     return isinstance(refused, GateClosed) and list(refused.known) == ["approvals"]
 
 
-def _meant(verb: Verb, given: Given) -> Given:
+def _bound(verb: Verb, given: Given) -> int | None:
+    """The revision that must still hold. Raises BadRequest for a form that lost its own."""
+    if not verb.is_bound or not given.get("prompt"):
+        return None
+    revision = given.get("revision", "")
+    if not (revision.isascii() and revision.isdecimal() and len(revision) < 19):
+        raise BadRequest("this form does not say what it was made for", next_step="open it again")
+    return int(revision)
+
+
+def _meant(given: Given) -> Given:
     """What the visitor wants, without what was known of it: that is looked at anew."""
     known = ("to", "suspect", "number")
     return {k: v for k, v in given.items() if k not in known}
@@ -167,19 +200,23 @@ def _with_result(back: str, result: dict[str, Any]) -> str:
     entry = result.get("id")
     if result.get("outcome") == "begun":  # it goes on, and the page shows how
         return back
-    said = f"done={entry}" if entry else "done=0"
+    changed = result.get("outcome") != "unchanged"
+    said = f"done={entry}" if entry else f"done={'yes' if changed else 'no'}"
     where, _, place = back.partition("#")
     return f"{where}{'&' if '?' in where else '?'}{said}{f'#{place}' if place else ''}"
 
 
 def told(visit: Visit) -> dict[str, Any] | None:
     """What the visitor has just done, for the page that they came back to."""
+    said = visit.query("done")
+    if said in DONE:
+        return {"because": DONE[said], "kind": said, "actor": ""}
     done = visit.number("done")
     if done is None:
         return None
-    if not done:
-        return {"because": "Nothing had to change.", "kind": "unchanged", "actor": ""}
     try:
-        return read.audit_entry(visit.server.desk, done)
+        line = read.audit_entry(visit.server.desk, done)
     except KnowngoodError:
         return None
+    # An address that somebody kept or made up tells of nothing that was done just now.
+    return line if visit.now_ms - line["at_ms"] < TOLD_MS else None

@@ -7,7 +7,7 @@ from knowngood.server.errors import status_of
 from knowngood.web.acts import our_page
 from knowngood.web.forms import given_of
 from knowngood.web.look import asset_url
-from knowngood.web.visit import draw, go, respond, visit_of
+from knowngood.web.visit import HEADERS, draw, go, respond, visit_of
 
 
 async def ask(request: Request) -> Response:
@@ -43,3 +43,8 @@ async def leave(request: Request) -> Response:
     response = go("/login")
     response.headers["Set-Cookie"] = visit.server.sessions.header("")
     return response
+
+
+async def look(request: Request) -> Response:
+    """Whether the session is still one: an open page asks when it hears nothing any more."""
+    return Response(status_code=204, headers=HEADERS)

@@ -19,6 +19,7 @@ NAME_CHARS_MAX = 100
 NAME_LIVES_S = 365 * 24 * 3600
 
 Given = dict[str, str]
+Ticket = tuple[str, str, str]  # the session, the order's name, and the form's own number
 
 
 async def given_of(request: Request) -> Given:
@@ -35,13 +36,16 @@ async def given_of(request: Request) -> Given:
 class Once:
     """What was answered to forms that were sent: a second click gets the first one's answer."""
 
-    answers: OrderedDict[str, "asyncio.Task[Response]"] = field(default_factory=OrderedDict)
+    answers: OrderedDict[Ticket, "asyncio.Task[Response]"] = field(default_factory=OrderedDict)
 
-    async def answer(self, ticket: str, work: Callable[[], Awaitable[Response]]) -> Response:
+    async def answer(self, ticket: Ticket, work: Callable[[], Awaitable[Response]]) -> Response:
         """The answer to the form with this ticket; the work is done for the first one only.
 
-        Work that failed has changed nothing, and may be tried again.
+        Work that failed has changed nothing, and may be tried again. Raises BadRequest for a form
+        without a ticket.
         """
+        if not ticket[-1]:
+            raise BadRequest("this form has no ticket", next_step="open it again")
         task = self.answers.get(ticket)
         if task is None:
             task = asyncio.ensure_future(_run(work))

@@ -7,7 +7,7 @@ Everybody who looks at the same page shares the drawing.
 
 import asyncio
 import json
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -29,6 +29,8 @@ BEAT_S = 0.1  # how long a change waits at most to be noticed; the engine ticks 
 STILL_S = 15.0  # after this long without news a sign of life: proxies close silent streams
 STREAM_S = 120.0  # then the browser comes anew, with a session that is looked at again
 STREAMS_MAX = 200  # open pages; each costs a drawing a second unless others look at the same
+STREAMS_EACH = 20  # of one person: a tab that nobody sees gives its own back
+PATIENCE = 4  # a page that takes long to draw is drawn less often, for whoever else asks
 BASES_MAX = 500  # pages that were drawn whole a moment ago, some 2 KB each
 SHARED_MAX = 64  # drawings of the last ticks, up to 200 KB each
 ENGINE_LATE_MS = 10_000  # an engine that has not judged for this long is said to be late
@@ -80,7 +82,8 @@ class Board:
         default_factory=OrderedDict
     )
     bases: OrderedDict[str, dict[str, str]] = field(default_factory=OrderedDict)
-    streams_count: int = 0
+    streams: Counter[str] = field(default_factory=Counter)
+    orders_count: int = 0  # what was drawn before an order is not shown after it
 
     def remember(self, drawn: Drawn) -> str:
         """Keep what a browser is given; the name under which it asks for what comes next."""
@@ -101,8 +104,9 @@ def add(router: APIRouter, board: Board, page: Page) -> None:
 
     async def live(request: Request) -> Response:
         visit = visit_of(request)
-        if board.streams_count >= STREAMS_MAX or visit.server.is_ending:
-            raise NotReady("too many pages are open; this one stays as it is")
+        if visit.server.is_ending:
+            raise NotReady("the server is ending")
+        _refuse_more(board, visit)
         await _drawn(page, visit, board)  # an error is said with a status, not in a stream
         headers = {**HEADERS, "X-Accel-Buffering": "no"}
         return StreamingResponse(
@@ -111,6 +115,13 @@ def add(router: APIRouter, board: Board, page: Page) -> None:
 
     router.add_api_route(page.path, show, methods=["GET"])
     router.add_api_route(f"/live{page.path}", live, methods=["GET"])
+
+
+def _refuse_more(board: Board, visit: Visit) -> None:
+    """Raises NotReady, so that no visitor takes the pages of all others."""
+    mine = board.streams[visit.session]
+    if board.streams.total() >= STREAMS_MAX or (not visit.is_local and mine >= STREAMS_EACH):
+        raise NotReady("too many pages are open; this one stays as it is")
 
 
 # --- Drawing
@@ -144,15 +155,14 @@ def _draw(page: Page, visit: Visit, data: Data) -> Drawn:
 def health(visit: Visit) -> dict[str, Any]:
     """Whether somebody judges at all: a page that looks alive over a dead engine is a lie."""
     ticked_ms = visit.server.engine.ticked_ms
-    late_ms = visit.now_ms - ticked_ms if ticked_ms is not None else None
-    is_late = late_ms is not None and late_ms > ENGINE_LATE_MS
+    is_late = ticked_ms is None or visit.now_ms - ticked_ms > ENGINE_LATE_MS
     failing = sorted(dict(visit.server.engine.failing))
-    return {"late_ms": late_ms if is_late else None, "failing": failing}
+    return {"is_late": is_late, "ticked_ms": ticked_ms, "failing": failing}
 
 
 async def _drawn(page: Page, visit: Visit, board: Board) -> Drawn:
     """The page as it is now; drawn once for all who look at it in this tick."""
-    key = _key(visit)
+    key = _key(visit, board)
     task = board.shared.get(key)
     if task is None:
         work = visit.server.read(lambda: _draw(page, visit, _data(page, visit)))
@@ -163,14 +173,14 @@ async def _drawn(page: Page, visit: Visit, board: Board) -> Drawn:
     return await asyncio.shield(task)
 
 
-def _key(visit: Visit) -> tuple[object, ...]:
+def _key(visit: Visit, board: Board) -> tuple[object, ...]:
     """Who sees the same: the page, the role, and the tick that it was drawn after.
 
     Regions hold no form of the visitor's own, so nobody is given what belongs to another.
     """
     server, address = visit.server, visit.request.url
     query = "&".join(part for part in address.query.split("&") if not part.startswith("base="))
-    tick = server.engine.ticked_ms, visit.now_ms // 2_000
+    tick = server.engine.ticked_ms, visit.now_ms // 2_000, board.orders_count
     return address.path, query, visit.caller.role, tick
 
 
@@ -178,40 +188,57 @@ def _key(visit: Visit) -> tuple[object, ...]:
 
 
 async def _stream(page: Page, visit: Visit, board: Board) -> AsyncIterator[str]:
-    board.streams_count += 1
+    board.streams[visit.session] += 1
     try:
+        _refuse_more(board, visit)  # a burst may have come in while this one was drawn
         loop = asyncio.get_running_loop()
         began_s, said_s = loop.time(), loop.time()
-        marks = dict(board.bases.get(visit.query("base"), {}))
+        screen = _screen(visit, board)
         seen: object = None
-        is_new = True
         yield "retry: 2000\n\n"
         while loop.time() - began_s < STREAM_S and not visit.server.is_ending:
-            now = visit_of(visit.request)
-            tick = _key(now)[-1]
+            now, pause_s = visit_of(visit.request), BEAT_S
+            tick = _key(now, board)[-1]
             if tick != seen:
-                seen = tick
+                seen, asked_s = tick, loop.time()
                 drawn = await _drawn(page, now, board)
-                news = _news(drawn, marks)
-                # The first word is said at once, changed or not: it tells the page that it is live.
-                if news or is_new or loop.time() - said_s > STILL_S:
-                    is_new = False
+                pause_s = max(BEAT_S, PATIENCE * (loop.time() - asked_s))
+                news = screen.news(drawn)
+                if news or loop.time() - said_s > STILL_S:
                     said_s = loop.time()
-                    yield f"data: {json.dumps({'at': drawn.at, **news})}\n\n"
-            await asyncio.sleep(BEAT_S)
+                    # With an id the browser says, when it comes again, that it has seen more.
+                    yield f"id: 1\ndata: {json.dumps({'at': drawn.at, **news})}\n\n"
+            await asyncio.sleep(pause_s)
     except KnowngoodError as error:
         yield f"data: {json.dumps({'error': error.message})}\n\n"
     finally:
-        board.streams_count -= 1
+        board.streams[visit.session] -= 1
+        if not board.streams[visit.session]:
+            del board.streams[visit.session]
 
 
-def _news(drawn: Drawn, marks: dict[str, str]) -> Data:
-    """What differs from what the browser has, which `marks` remembers."""
-    now = drawn.marks()
-    changed = {name: drawn.pieces[name] for name, seen in now.items() if marks.get(name) != seen}
-    gone = marks.keys() - now.keys()
-    marks.clear()
-    marks |= now
-    if not changed and not gone:
-        return {}
-    return {"pieces": changed, "order": drawn.order, "heading": drawn.heading}
+@dataclass(slots=True)
+class Screen:
+    """What a browser has in front of it, as far as it was sent."""
+
+    marks: dict[str, str]
+    order: dict[str, list[str]] | None = None
+    heading: str | None = None
+
+    def news(self, drawn: Drawn) -> Data:
+        """What differs from it; from then on it is there."""
+        now = drawn.marks()
+        changed = {
+            name: drawn.pieces[name] for name, mark in now.items() if self.marks.get(name) != mark
+        }
+        is_same = (self.order, self.heading) == (drawn.order, drawn.heading)
+        self.marks, self.order, self.heading = now, drawn.order, drawn.heading
+        if not changed and is_same:
+            return {}
+        return {"pieces": changed, "order": drawn.order, "heading": drawn.heading}
+
+
+def _screen(visit: Visit, board: Board) -> Screen:
+    """What the page was opened with; of a browser that comes again nothing is known."""
+    comes_again = "last-event-id" in visit.request.headers
+    return Screen({} if comes_again else dict(board.bases.pop(visit.query("base"), {})))

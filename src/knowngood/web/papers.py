@@ -23,8 +23,12 @@ ZIPPED = (1980, 1, 1, 0, 0, 0)  # the same incident makes the same bytes
 async def preview(request: Request) -> Response:
     """The post-mortem as a page to read before it is taken away."""
     visit = visit_of(request)
+    return respond(visit, await visit.server.read(_shown, visit))
+
+
+def _shown(visit: Visit) -> str:
     named = id_of(visit)
-    found = await visit.server.read(_written, visit)
+    found = _written(visit)
     charts = f"/charts/incidents/{named}/"
     data = {
         **frame(visit),
@@ -35,7 +39,7 @@ async def preview(request: Request) -> Response:
         "script": script_url(),
         "has_charts": bool(found["charts"]),
     }
-    return respond(visit, draw("postmortem.html", data))
+    return draw("postmortem.html", data)
 
 
 def _name_of(file: str) -> str:

@@ -6,16 +6,19 @@ from typing import Any
 from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
+from starlette.routing import Match, Route
+from starlette.types import Scope
 
 from knowngood.core.errors import KnowngoodError
 from knowngood.server.errors import NotFound, status_of
+from knowngood.server.roles import is_page
 from knowngood.web import acts, door, drawings, live, papers, still
 from knowngood.web.diff import DIFF
 from knowngood.web.fleet import FLEET
 from knowngood.web.forms import Once
 from knowngood.web.history import HISTORY, LINE
 from knowngood.web.incidents import INCIDENT, INCIDENTS
-from knowngood.web.look import assets
+from knowngood.web.look import asset_url, assets
 from knowngood.web.policy import POLICY
 from knowngood.web.processes import PROCESSES
 from knowngood.web.prompt import PROMPT
@@ -55,7 +58,9 @@ def install(app: FastAPI) -> None:
         still.add(router, each)
 
     async def do(request: Request) -> Response:
-        return await acts.do(request, once)
+        answer = await acts.do(request, once)
+        board.orders_count += 1
+        return answer
 
     async def chart(request: Request) -> Response:
         return await drawings.of_prompt(request, gallery)
@@ -71,11 +76,13 @@ def install(app: FastAPI) -> None:
     router.add_api_route("/assets/draw.js", drawings.script, methods=["GET"])
     router.add_api_route("/do/{verb}", acts.ask, methods=["GET"])
     router.add_api_route("/do/{verb}", do, methods=["POST"])
+    router.add_api_route("/session", door.look, methods=["GET"])
     router.add_api_route("/login", door.ask, methods=["GET"])
     router.add_api_route("/login", door.enter, methods=["POST"])
     router.add_api_route("/logout", door.leave, methods=["POST"])
     router.add_api_route("/assets/{file}", asset, methods=["GET"])
     app.include_router(router)
+    app.router.routes.append(Elsewhere("/{path:path}", _nothing, methods=["GET"]))
 
 
 async def asset(request: Request) -> Response:
@@ -84,12 +91,33 @@ async def asset(request: Request) -> Response:
     if found is None:
         raise NotFound("there is no such file")
     is_packed = "gzip" in request.headers.get("accept-encoding", "")
-    headers = {**drawings.FOREVER, **({"Content-Encoding": "gzip"} if is_packed else {})}
+    # A server of another version may have named it: what it names is not this file for ever.
+    is_this = request.query_params.get("v") == found.mark
+    kept = drawings.FOREVER if is_this else {**drawings.FOREVER, "Cache-Control": "no-cache"}
+    headers = {**kept, **({"Content-Encoding": "gzip"} if is_packed else {})}
     return Response(found.packed if is_packed else found.body, 200, headers, found.kind)
 
 
 def _refused(request: Request, error: KnowngoodError) -> Response:
-    """What went wrong, and what to do."""
+    """What went wrong, and what to do. Nothing is read for it: the store may be what is wrong."""
     visit = visit_of(request)
-    text = draw("error.html", {**frame(visit), "error": error})
+    if request.state.caller is None:  # a stranger is told nothing of the inside
+        text = draw("stranger.html", {"error": error, "asset": asset_url})
+    else:
+        data = {**frame(visit, [visit.environment]), "error": error}
+        text = draw("error.html", data)
     return respond(visit, text, status_of(error.code))
+
+
+class Elsewhere(Route):
+    """Every address that is nobody's, for people who mistyped one; programs have their own."""
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        """See Starlette."""
+        if scope["type"] == "http" and not is_page(scope["method"], scope["path"]):
+            return Match.NONE, {}
+        return super().matches(scope)
+
+
+async def _nothing(request: Request) -> Response:
+    return _refused(request, NotFound("there is no such page"))

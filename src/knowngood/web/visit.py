@@ -98,12 +98,16 @@ def go(where: str) -> RedirectResponse:
     return RedirectResponse(where, 303, HEADERS)
 
 
-def frame(visit: Visit) -> dict[str, Any]:
-    """What every page's frame shows: the visitor, the environments, the way around."""
+def frame(visit: Visit, environments: list[str] | None = None) -> dict[str, Any]:
+    """What every page's frame shows: the visitor, the environments, the way around.
+
+    Reads the environments unless they are given: then it may be called where nobody waits.
+    """
+    known = visit.server.store.states.environments() if environments is None else environments
     return {
         "visit": visit,
         "environment": visit.environment,
-        "environments": visit.server.store.states.environments(),
+        "environments": known,
         "who": visit.caller.name,
         "role": visit.caller.role.value,
         "is_local": visit.is_local,

@@ -24,11 +24,9 @@ def written(pieces: Iterable[Stretch]) -> Markup:
 def _written(piece: Stretch) -> Markup:
     match piece.kind:
         case Piece.VARIABLE:
-            return Markup('<b class="variable">{}</b>').format(piece.text)
+            return VARIABLE.format(piece.text)
         case Piece.HIDDEN:
-            return Markup('<span class="hides" title="{}">{}</span>').format(
-                piece.words, piece.text
-            )
+            return HIDDEN.format(piece.words, piece.text)
     return escape(piece.text)
 
 

@@ -6,22 +6,31 @@ const body = document.body;
 const $ = (id) => document.getElementById(id);
 const CHARTS_EVERY_MS = 5000;
 const SEARCH_AFTER_MS = 250;
+const AGAIN_MS = 2000;
+const AGAIN_MAX_MS = 30000;
+const SILENT_MS = 45000;
 // No expression is compiled and no style injected: the page's policy forbids both.
 const DRAWN = { ast: true, renderer: "canvas", actions: false, defaultStyle: false, tooltip: { disableDefaultStyle: true } };
 
 // --- Live
 
+const PRESSED = "a, button, summary, input, select, textarea, [tabindex]";
+const nameOf = (each) => each?.getAttribute("href") ?? (each?.name ? `${each.name}=${each.value}` : each?.id);
+
 function put(id, html) {
   const place = document.getElementById(id);
-  if (!place) return false;
+  if (!place) return;
   const active = document.activeElement;
-  const inside = place.contains(active) ? [...place.querySelectorAll("a,button")].indexOf(active) : -1;
+  const held = place !== active && place.contains(active) ? nameOf(active) : null;
   const open = [...place.querySelectorAll("details[open]")].map((each) => each.id);
   place.innerHTML = html;
   for (const each of open) if (each && $(each)) $(each).open = true;
-  // Whoever is about to press something keeps their finger on it.
-  if (inside >= 0) place.querySelectorAll("a,button")[inside]?.focus({ preventScroll: true });
-  return true;
+  if (!held) return;
+  // Whoever is about to press something keeps their finger on it, and on nothing else.
+  const same = [...place.querySelectorAll(PRESSED)].find((each) => nameOf(each) === held);
+  if (same) return same.focus({ preventScroll: true });
+  place.setAttribute("tabindex", "-1");
+  place.focus({ preventScroll: true });
 }
 
 function arrange(list, keys, pieces) {
@@ -55,7 +64,8 @@ function take(news) {
   }
 }
 
-let lostAt = null;
+let said = "";
+let heardAt = Date.now();
 
 function pulse(words, lost) {
   $("pulse").hidden = false;
@@ -63,22 +73,24 @@ function pulse(words, lost) {
   $("pulse-words").textContent = words;
 }
 
-function lose(words) {
-  lostAt ??= new Date();
+// Said once, not at every try: a screen reader would read nothing else.
+function lose(words, link) {
+  if (said === words) return;
+  said = words;
   pulse("not live", true);
+  const strong = Object.assign(document.createElement("strong"), { textContent: "Not live. " });
+  $("lost").replaceChildren(strong, words, ...(link ? [" ", link] : []));
   $("lost").hidden = false;
-  $("lost").innerHTML = "";
-  $("lost").append(Object.assign(document.createElement("strong"), { textContent: "Not live. " }), words);
 }
 
 function find() {
-  lostAt = null;
+  said = "";
   $("lost").hidden = true;
 }
 
 async function why() {
   try {
-    const answer = await fetch(location.href, { redirect: "manual", cache: "no-store" });
+    const answer = await fetch("/session", { redirect: "manual", cache: "no-store" });
     if (answer.type === "opaqueredirect") return "ended";
     return answer.ok ? "there" : "refused";
   } catch {
@@ -86,17 +98,38 @@ async function why() {
   }
 }
 
+function explain(found) {
+  const since = new Date(heardAt).toISOString().slice(11, 19);
+  if (found === "ended") {
+    const link = Object.assign(document.createElement("a"), {
+      href: `/login?next=${encodeURIComponent(location.pathname + location.search)}`,
+      textContent: "Sign in again",
+    });
+    return lose(`Your session has ended; what you see is of ${since}.`, link);
+  }
+  if (found === "gone") return lose(`The server has not been heard of since ${since}; what you see is old. Trying again …`);
+  lose(`The server sends no news of this page since ${since}: too many are open, or it is in trouble. Trying again …`);
+}
+
 function listen() {
   if (!body.dataset.live || !window.EventSource) return;
   let source = null;
   let again = null;
+  let pause = AGAIN_MS;
+  let base = body.dataset.base;
+  const close = () => { source?.close(); source = null; clearTimeout(again); };
   const open = () => {
+    close();
     const address = new URL(body.dataset.live, location.origin);
     for (const [name, value] of new URLSearchParams(location.search)) address.searchParams.append(name, value);
     address.searchParams.delete("done");
-    address.searchParams.set("base", body.dataset.base);
+    // What the page was opened with is known once: whoever comes again is sent all of it.
+    if (base) address.searchParams.set("base", base);
+    base = "";
     source = new EventSource(address);
     source.onmessage = (event) => {
+      heardAt = Date.now();
+      pause = AGAIN_MS;
       const news = JSON.parse(event.data);
       if (news.error) return lose(news.error);
       find();
@@ -106,24 +139,27 @@ function listen() {
     source.onerror = async () => {
       const closed = source?.readyState === EventSource.CLOSED;
       const found = await why();
-      if (found === "ended") {
-        source?.close();
-        const link = Object.assign(document.createElement("a"), {
-          href: `/login?next=${encodeURIComponent(location.pathname + location.search)}`,
-          textContent: "Sign in again",
-        });
-        lose("Your session has ended; what you see is old. ");
-        return $("lost").append(link, ".");
-      }
-      if (found === "gone") lose(`The server has not been heard of since ${(lostAt ?? new Date()).toISOString().slice(11, 19)}; what you see is old. Trying again …`);
-      if (closed && !again) again = setTimeout(() => { again = null; if (!document.hidden) open(); }, 2000);
+      // A stream has an end every two minutes, after which the browser comes again by itself.
+      if (closed || found !== "there") explain(found);
+      if (found === "ended") return close();
+      if (closed) retry();
     };
   };
-  const close = () => { source?.close(); source = null; };
+  const retry = () => {
+    clearTimeout(again);
+    again = setTimeout(() => { if (!document.hidden) open(); }, pause);
+    pause = Math.min(2 * pause, AGAIN_MAX_MS);
+  };
+  // A line that is half dead says nothing; the server says something every fifteen seconds.
+  setInterval(async () => {
+    if (document.hidden || !source || Date.now() - heardAt < SILENT_MS) return;
+    explain(await why());
+    open();
+  }, SILENT_MS / 3);
   // A browser keeps six connections to a server: a tab that nobody sees gives its own back.
   document.addEventListener("visibilitychange", () => {
     if (document.hidden) close();
-    else if (!source) open();
+    else { heardAt = Date.now(); open(); }
   });
   window.addEventListener("pagehide", close);
   window.addEventListener("pageshow", (event) => { if (event.persisted) location.reload(); });
@@ -210,11 +246,6 @@ document.addEventListener("submit", (event) => {
   }
 });
 
-for (const select of document.querySelectorAll("[data-submit]")) {
-  select.addEventListener("change", () => select.form.requestSubmit());
-  for (const button of select.form.querySelectorAll("button")) button.hidden = true;
-}
-
 const search = document.querySelector("[data-search]");
 if (search) {
   let due = null;
@@ -229,8 +260,18 @@ if (search) {
   }
 }
 
+// Somebody who speaks to their browser, or has a cat, can turn the single keys off.
+const keys = $("keys");
+const hasKeys = () => localStorage.getItem("keys") !== "off";
+if (keys) {
+  const show = () => { keys.textContent = hasKeys() ? "Turn keys off" : "Turn keys on"; };
+  keys.hidden = false;
+  keys.addEventListener("click", () => { localStorage.setItem("keys", hasKeys() ? "off" : "on"); show(); });
+  show();
+}
+
 document.addEventListener("keydown", (event) => {
-  if (event.ctrlKey || event.metaKey || event.altKey) return;
+  if (!hasKeys() || event.ctrlKey || event.metaKey || event.altKey) return;
   if (event.target.matches("input, textarea, select, [contenteditable]")) return;
   const go = {
     "/": () => search?.focus(),
