@@ -163,8 +163,12 @@ class HonestBlame(Checker):
 
     def applied(self, event: Applied) -> None:
         """Hold the two arms of each automatic rollback's route against each other."""
-        for _, before, _ in records(event, "rollback.confirmed"):
+        for line, before, _ in records(event, "rollback.confirmed"):
             route = before.route
+            # Silence may confirm what is slow, or answers poorly, and fails no more than others.
+            found = line.detail.get("findings", ())
+            if not any(each["metric"] == "error_rate" for each in found):
+                continue
             if route and route.candidate and route.control.weight_bp * 2 >= WHOLE_BP:
                 self._alike(before, route, event.now_ms)
 
