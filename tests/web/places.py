@@ -17,6 +17,12 @@ PLACES: dict[str, tuple[str, ...]] = {
         "/prompts/order-status",
         "/prompts/translate",
     ),
+    "/prompts/{name}/diff": (f"/prompts/{PROMPT}/diff?a=v1.9.0&b=v2.0.0",),
+    "/prompts/{name}/versions/{version:path}": (f"/prompts/{PROMPT}/versions/v2.1.0-rc.1",),
+    "/policy": ("/policy",),
+    "/history": ("/history", f"/history?prompt={PROMPT}", "/history?environment=staging"),
+    "/history/{entry}": ("/history/20",),
+    "/processes": ("/processes", "/processes?environment=staging"),
     "/incidents": ("/incidents", "/incidents?show=closed", "/incidents?environment=staging"),
     "/incidents/{environment}/{prompt}/{number}": (
         OPEN_INCIDENT,

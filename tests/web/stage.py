@@ -70,12 +70,13 @@ def _calls(
     kinds: dict[str, Kind] | None = None,
 ) -> None:
     """Some seconds of calls everywhere, a little different from those before."""
+    generation = site.runtime.store.states.generation("production")
     wave = 90 + (site.clock.ms // 1_000 * 7) % 23
     rows = [
         _row(*key, n * seconds * wave // 100 or 1, (kinds or {}).get(key[1], WELL))
         for key, n in calls.items()
     ]
-    site.post("/api/observations", **site.batch("shop-1:4711:a1", rows=rows))
+    site.post("/api/observations", **site.batch("shop-1:4711:a1", rows=rows, generation=generation))
     site.clock.ms += (seconds - 1) * 1_000
     site.tick()
 

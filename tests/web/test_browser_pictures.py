@@ -38,6 +38,7 @@ PICTURES = {
     "canary": Picture("/prompts/order-status", (1_000, 600), "#route"),
     "incident": Picture(PAST_INCIDENT, (1_000, 720)),
     "path": Picture(PAST_INCIDENT, (1_000, 600), "#way"),
+    "diff": Picture(f"/prompts/{PROMPT}/diff?a=v1.9.0&b=v2.0.0", (1_000, 600)),
     "confirm": Picture(f"/do/approve?prompt={PROMPT}", (1_000, 620)),
     "phone": Picture(PROMPTS_PAGE, PHONE),
     "phone-confirm": Picture(f"/do/approve?prompt={PROMPT}", PHONE),

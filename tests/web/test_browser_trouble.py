@@ -151,7 +151,7 @@ def test_an_ended_session_is_said_on_the_open_page(guarded, come):
     sign_in(page)
     expect(page).to_have_url(guarded.url + PATH)
     expect(page.locator("#pulse")).to_contain_text("live")
-    ann.excuse("ERR_|MIME type")
+    ann.excuse("ERR_|MIME type", sure=False)  # the page may have closed the stream before
 
 
 def test_a_viewer_is_told_whom_to_ask(guarded, come):
