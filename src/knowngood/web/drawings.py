@@ -12,11 +12,13 @@ from fastapi.responses import JSONResponse
 from knowngood.core.errors import UnknownChart
 from knowngood.server import bundle, incident_charts, incidents, prompt_charts, renderer
 from knowngood.server.charts import DARK, LIGHT, Chart
+from knowngood.server.errors import NotReady
 from knowngood.web.visit import HEADERS, Visit, visit_of
 
 USUAL_SPAN = "1h"
 SHARED_MAX = 100
 FRESH_MS = 2_000  # all who look at the same within this are shown the same drawing
+PICTURES_WAITING_MAX = 8  # two pages without scripts; channels are tried in the same lane
 PICTURE_LIMIT_S = 30.0  # a process of its own starts for it, which takes seconds on a busy machine
 COLUMNS = ("time", "version", "calls", "errors", "error rate", "p99", "quality")
 FOREVER = {"Cache-Control": "public, max-age=31536000, immutable", "Vary": "Accept-Encoding"}
@@ -95,9 +97,19 @@ async def shown(visit: Visit, asked: str, found: Drawing) -> Response:
             raise UnknownChart(f"there is no chart {name[:80]!r}", known=found["known"])
         return Response(status_code=204, headers=HEADERS)
     if name != asked:
-        picture = await visit.server.test(renderer.svg, chart.spec, PICTURE_LIMIT_S)
-        return Response(picture, 200, HEADERS, "image/svg+xml")
+        return Response(await _picture(visit, chart, found), 200, HEADERS, "image/svg+xml")
     return JSONResponse({"spec": chart.spec, "table": found["table"]}, 200, HEADERS)
+
+
+async def _picture(visit: Visit, chart: Chart, found: Drawing) -> bytes:
+    """The chart as a picture, kept with its drawing: whoever asks again waits for no process."""
+    pictures: dict[str, bytes] = found["pictures"]
+    if chart.name not in pictures:
+        if visit.server.lanes.tests.statistics().tasks_waiting >= PICTURES_WAITING_MAX:
+            raise NotReady("too many pictures are being drawn", next_step="try again in a moment")
+        drawn = await visit.server.test(renderer.svg, chart.spec, PICTURE_LIMIT_S)
+        pictures[chart.name] = drawn
+    return pictures[chart.name]
 
 
 def _drawing(visit: Visit, name: str, span: str, theme: str, is_wide: bool) -> Drawing:
@@ -106,6 +118,7 @@ def _drawing(visit: Visit, name: str, span: str, theme: str, is_wide: bool) -> D
     rows = prompt_charts.table_of(desk, *place, visit.now_ms)
     return {
         "charts": {chart.name: chart for chart in found},
+        "pictures": {},
         "known": list(prompt_charts.KINDS),
         "table": {"columns": COLUMNS, "rows": [list(asdict(row).values()) for row in rows]},
     }
@@ -118,6 +131,7 @@ def _drawing_of_incident(visit: Visit, named: str, theme: str, is_wide: bool) ->
     rows = incident_charts.table_of(desk, record)
     return {
         "charts": {chart.name: chart for chart in found},
+        "pictures": {},
         "known": list(incident_charts.NAMES),
         "table": {"columns": COLUMNS, "rows": [list(asdict(row).values()) for row in rows]},
     }
