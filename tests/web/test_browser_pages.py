@@ -11,7 +11,7 @@ pytestmark = pytest.mark.browser
 
 PHONE = {"width": 390, "height": 844}
 TAP_PX_MIN = 24
-NO_PAGES = ("/live", "/assets", "/charts", "/files", DOOR)
+NO_PAGES = ("/live", "/session", "/assets", "/charts", "/files", DOOR)
 # What sticks out on the right; what lies in something that scrolls by itself may.
 STICKS_OUT = """(width) => {
   const rolls = (e) => e && (getComputedStyle(e).overflowX !== "visible" || rolls(e.parentElement));

@@ -174,6 +174,7 @@ async function draw(figure) {
   const address = new URL(figure.dataset.chart, location.origin);
   address.searchParams.set("theme", dark.matches ? "dark" : "light");
   const answer = await fetch(address, { cache: "no-store" });
+  if (answer.redirected) return; // to the door: the banner says that the session has ended
   if (answer.status === 204) { figure.hidden = true; return; }
   if (!answer.ok) throw new Error(String(answer.status));
   const { spec, table } = await answer.json();
