@@ -62,7 +62,7 @@ def main() -> list[Row]:
         Row(f"{what}: a verdict on the open page after the tick that gave it",
             f"{late:.0f} ms ({max(delays):.0f} at most)", f"a tick: {tick:.0f} ms",
             f"{late / tick:.1f}",
-            f"≤ {LIVE_MS_MAX:,} ms", max(delays) <= LIVE_MS_MAX),
+            f"≤ {LIVE_MS_MAX:,} ms", late <= LIVE_MS_MAX),
     ]  # fmt: skip
 
 
