@@ -200,6 +200,8 @@ async def _stream(page: Page, visit: Visit, board: Board) -> AsyncIterator[str]:
             now, pause_s = visit_of(visit.request), BEAT_S
             tick = _key(now, board)[-1]
             if tick != seen:
+                if now.has_ended():
+                    return  # the browser comes again, and is shown the door
                 seen, asked_s = tick, loop.time()
                 drawn = await _drawn(page, now, board)
                 pause_s = max(BEAT_S, PATIENCE * (loop.time() - asked_s))

@@ -11,6 +11,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 
 from knowngood.server.roles import Caller, Need, may
 from knowngood.server.runtime import Runtime, runtime_of
+from knowngood.server.sessions import SessionEnded
 from knowngood.web.look import ENVIRONMENT, asset_url
 
 USUAL = "production"
@@ -51,6 +52,18 @@ class Visit:
     def is_local(self) -> bool:
         """Whether nobody is asked who they are."""
         return self.server.settings.is_local
+
+    def has_ended(self) -> bool:
+        """Whether the session was one when the request came, and is none any more."""
+        given = self.request.headers.get("authorization", "").lower()
+        if self.is_local or given.startswith("bearer "):
+            return False
+        try:
+            roster = self.server.desk.roster
+            self.server.sessions.caller(self.session, roster, self.now_ms)
+        except SessionEnded:
+            return True
+        return False
 
     def query(self, name: str, default: str = "") -> str:
         """A word of the address's query, cut to what a name may have."""
