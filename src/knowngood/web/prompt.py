@@ -27,10 +27,11 @@ def view(visit: Visit) -> dict[str, Any]:
     return {
         "name": name,
         "here": url(f"/prompts/{name}", visit.environment, span=span if span != USUAL_SPAN else ""),
-        "seen": {**seen, "sees": sorted(seen["sees"], key=_gravity)},
+        "seen": seen,
+        "said": sorted((f for f in seen["sees"] if not _is_silent(f)), key=_gravity),
+        "silent": [f for f in seen["sees"] if _is_silent(f)],
         "state": seen["state"],
         "row": seen["row"],
-        "candidate": _suspect(seen["state"]),
         "versions": whole["versions"],
         "versions_count": whole["versions_count"],
         "page": page,
@@ -45,14 +46,14 @@ def view(visit: Visit) -> dict[str, Any]:
     }
 
 
+def _is_silent(finding: dict[str, Any]) -> bool:
+    """Nobody reported what it is about: every prompt without scores has half a dozen of these."""
+    return finding["verdict"] == "unsure" and finding["estimate"] is None
+
+
 def _gravity(finding: dict[str, Any]) -> int:
     """Whoever is woken up reads what is wrong first."""
     return GRAVITIES.index(finding["verdict"])
-
-
-def _suspect(state: dict[str, Any]) -> str:
-    """The version on trial, the last of the route's arms."""
-    return state["arms"][-1]["version"] if state["arms"] else ""
 
 
 def heading(data: dict[str, Any]) -> str:
