@@ -164,7 +164,8 @@ def lookup_within(limit_s: float, host: str, port: int) -> list[str]:
     The system's resolver takes no time limit, and may hang for half a minute: it is asked in a
     thread of its own, which is left behind when it is late.
     """
-    if not _lookups.acquire(blocking=False):
+    lookups = _lookups
+    if not lookups.acquire(blocking=False):
         raise httpcore.ConnectTimeout("earlier names have not been found yet")
     done: list[list[str]] = []
     failed: list[Exception] = []
@@ -175,13 +176,13 @@ def lookup_within(limit_s: float, host: str, port: int) -> list[str]:
         except Exception as error:
             failed.append(error)
         finally:
-            _lookups.release()
+            lookups.release()
 
     thread = Thread(target=run, daemon=True, name="knowngood-lookup")
     try:
         thread.start()
     except RuntimeError as error:  # no more threads
-        _lookups.release()
+        lookups.release()
         raise httpcore.ConnectError("no thread to find the host's name in") from error
     thread.join(limit_s)
     if failed:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from threading import BoundedSemaphore, Lock, Thread
 from typing import TypeVar
@@ -148,10 +149,11 @@ class Desk:
         name, wanted = split(prompt, version)
         self.check_prompt(name)
         assert wanted is not None
-        try:
-            return self.store.registry.get(name, wanted)
-        except UnknownVersion as error:
-            known = error.known
+        # What cannot be a name is not looked for, as with prompts.
+        if wanted.isprintable() and len(wanted) <= NAME_CHARS_MAX:
+            with suppress(UnknownVersion):
+                return self.store.registry.get(name, wanted)
+        known = [each.version for each in self.versions(name)]
         raise UnknownVersion(f"{name} has no version {wanted!r}", known=known)
 
     def state(self, environment: str, prompt: str) -> State:
