@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from knowngood.core.look import WORSE_THAN_CONTROL
 from knowngood.core.model import (
     Comparison,
+    Evidence,
     Finding,
     Response,
     Severity,
@@ -137,14 +138,28 @@ def test_what_is_waited_on_while_it_is_unclear():
     ("at", "after_s", "blame"),
     [
         pytest.param(-10 * SECOND, 0, UPSTREAM, id="just before it was found"),
-        pytest.param(-16 * SECOND, 0, UNCLEAR, id="long before it was found"),
+        pytest.param(-16 * SECOND, 0, UPSTREAM, id="before, as what convicts the candidate"),
         pytest.param(-59 * SECOND, 50, UPSTREAM, id="since then"),
         pytest.param(-61 * SECOND, 300, UPSTREAM, id="since then, and long ago"),
     ],
 )
 def test_only_the_controls_calls_since_the_trouble_count(at, after_s, blame):
-    """What the control did before is another story; a trouble that ended is still the same one."""
+    """What the control did before is another story; a trouble that ended is still the same one.
+
+    Unless nobody has called either arm since: both are held to what convicts the candidate then.
+    """
     assert blamed(BAKING, (10, 8), after_s=after_s, at=at).blame is blame
+
+
+def test_a_candidate_that_fails_still_is_not_excused_by_what_its_control_did_before():
+    """The control failed long before this trouble was found, and was hardly called since."""
+    old = observed(at=NOW - 16 * SECOND, v1=calls(2, 8), v2=calls(80, 20))
+    fresh = observed(at=NOW - SECOND, v2=calls(4, 1))
+    both = old.versions["v2"].buckets + fresh.versions["v2"].buckets
+    seen = replace(old, versions={**old.versions, "v2": Evidence(both)})
+    found = (breach(0.5),)
+    case = Case(on_trial(BAKING), seen, DEFAULT, found, NOW)
+    assert attribute(case, found, NOW).blame is UNCLEAR
 
 
 @pytest.mark.parametrize(

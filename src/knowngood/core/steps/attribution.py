@@ -53,8 +53,9 @@ def attribute(case: Case, found: tuple[Finding, ...], began_ms: int) -> Attribut
     if route.candidate is None or is_score(worst.metric):
         return Attribution(Blame.VERSION)  # a score's control is its baseline already
     control = route.control.version
-    own_n, own_bad = _seen(case, worst, route.candidate.version, began_ms)
-    n, bad = _seen(case, worst, control, began_ms)
+    since_ms = _compared_since_ms(case, worst, began_ms)
+    own_n, own_bad = _seen(case, worst, route.candidate.version, since_ms)
+    n, bad = _seen(case, worst, control, since_ms)
     share = SHARE_OF_RATE * own_bad / max(1, own_n)
     least = max(share, SHARE_OF_LIMIT * _limit(worst))
     fails = bad >= FAILING_CALLS and bad >= least * n
@@ -100,8 +101,21 @@ def _count(case: Case, finding: Finding) -> Count:
     return count_of(finding.metric, kinds, finding.proof.above if finding.proof else 0)
 
 
-def _seen(case: Case, finding: Finding, version: str, began_ms: int) -> tuple[int, int]:
-    """A version's (calls, bad ones) since the trouble began."""
-    window = case.observed.evidence(version).since(began_ms - BEFORE_MS)
+def _compared_since_ms(case: Case, finding: Finding, began_ms: int) -> int:
+    """From when on the arms are held against each other: since the trouble began.
+
+    Where hardly anybody has called either of them since, over what convicts the candidate: its
+    control may have failed all along, too.
+    """
+    route, recent_ms = case.state.route, began_ms - BEFORE_MS
+    assert route is not None
+    fresh = max(_seen(case, finding, arm.version, recent_ms)[0] for arm in route.arms)
+    own_n, _ = _seen(case, finding, finding.version, finding.since_ms)
+    return finding.since_ms if fresh < HEALTHY_CALLS <= own_n else recent_ms
+
+
+def _seen(case: Case, finding: Finding, version: str, since_ms: int) -> tuple[int, int]:
+    """A version's (calls, bad ones) since then."""
+    window = case.observed.evidence(version).since(since_ms)
     count = _count(case, finding)
     return base_count(count.base, window), count.bad(window)
