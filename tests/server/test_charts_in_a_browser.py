@@ -1,7 +1,6 @@
 """Charts in a real browser, on a page whose policy forbids evaluated code."""
 
 import json
-import shutil
 from collections.abc import Iterator
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -13,6 +12,7 @@ from playwright.sync_api import Page, sync_playwright
 
 from knowngood.server import charts
 from knowngood.server.bundle import bundle
+from tests.browser import program
 from tests.server.test_charts import every, sheet
 
 POLICY = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'"
@@ -50,9 +50,7 @@ class Files(BaseHTTPRequestHandler):
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    path = shutil.which("chromium") or shutil.which("google-chrome") or shutil.which("chrome")
-    if path is None:
-        pytest.skip("there is no Chromium on this machine")
+    path = program()
     with sync_playwright() as playwright:
         yield playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
 

@@ -220,3 +220,13 @@ def test_an_old_address_does_not_say_that_something_was_done(routed):
     assert 'id="told"' in page(routed, where)
     routed.clock.ms += 600_000
     assert 'id="told"' not in page(routed, where)
+
+
+def test_what_was_so_already_is_not_said_to_be_done(routed):
+    """An order that had nothing to change says that, and leaves no line of history."""
+    before = routed.kinds()
+    form = form_of(page(routed, "/do/release", prompt=PROMPT, back=f"/prompts/{PROMPT}"))
+    where = send(routed, "/do/release", form, because="to be sure").headers["location"]
+    text = page(routed, where)
+    assert "Nothing had to change." in text and "Done." not in text
+    assert routed.kinds() == before

@@ -210,7 +210,7 @@ def told(visit: Visit) -> dict[str, Any] | None:
     """What the visitor has just done, for the page that they came back to."""
     said = visit.query("done")
     if said in DONE:
-        return {"because": DONE[said], "kind": said, "actor": ""}
+        return {"because": DONE[said], "actor": ""}
     done = visit.number("done")
     if done is None:
         return None
