@@ -139,8 +139,6 @@ def test_an_ended_session_is_said_on_the_open_page(guarded, come):
     order = page.context.new_page()
     order.goto(f"{guarded.url}/do/rollback?prompt={PROMPT}&because=old&back={PATH}")
     guarded.clock.ms += LIVES_MS
-    guarded.stop()
-    guarded.start()
     page.bring_to_front()
     lost = page.locator("#lost")
     expect(lost).to_contain_text("Your session has ended; what you see is of")
